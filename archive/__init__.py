@@ -1,0 +1,1 @@
+"""What the cameras recorded: stations, nights, layouts, frames, differences, the simulator."""

@@ -1,0 +1,78 @@
+"""TOML files checked against a pydantic model, with every fault reported at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from nightsift.archive.errors import ConfigurationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_toml(model: type[Model], text: str, source: str) -> Model:
+    """Check the text of a TOML file against ``model``.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming every fault: unknown keys with the nearest known one, missing keys, values out of range.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"{source} is not TOML", found=str(error), mend="correct the line named above"
+        ) from error
+    return validate(model, values, source)
+
+
+def validate(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
+    """Check parsed values against ``model``; ``source`` names the file in errors."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = [_describe(model, fault) for fault in error.errors()]
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigurationError(
+            f"{source} has {count}:\n" + "\n".join(f"  - {fault}" for fault in faults),
+            mend=f"edit {source}",
+        ) from None
+
+
+def _describe(model: type[BaseModel], fault: Any) -> str:
+    where = _dotted(fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(model, fault["loc"][:-1])
+        near = get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+        return f"unknown key {where}: {hint}"
+    if fault["type"] == "missing":
+        return f"missing key {where}"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}, found {fault['input']!r}"
+
+
+def _dotted(location: tuple[str | int, ...]) -> str:
+    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return parts.removeprefix(".")
+
+
+def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        current = _model_inside(current.model_fields[part].annotation)
+        if current is None:
+            return []
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _model_inside(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _model_inside(arg))), None)

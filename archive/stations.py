@@ -1,0 +1,113 @@
+"""Stations: the cameras that an archive comes from, read from ``stations.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.settings import parse_toml
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"expected an IANA time zone such as 'Europe/Madrid', found {name!r}") from error
+    return name
+
+
+class Station(BaseModel):
+    """One camera of a network. Azimuths and times are derived from it, never guessed.
+
+    ``cadence_s`` is the time from one start of exposure to the next, ``exposure_s`` the length of an
+    exposure, both in seconds. Longitudes are positive eastwards; ``height_msl_m`` is above mean sea level.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    network: str
+    latitude_deg: Annotated[float, Field(ge=-90, le=90)]
+    longitude_deg: Annotated[float, Field(ge=-180, le=360)]
+    height_msl_m: float
+    timezone: Annotated[str, AfterValidator(_known_timezone)]
+    layout: Literal["allsky"]
+    cadence_s: Annotated[float, Field(gt=0)]
+    exposure_s: Annotated[float, Field(gt=0)]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The station's civil time zone."""
+        return ZoneInfo(self.timezone)
+
+
+class _StationsFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    station: tuple[Station, ...]
+
+
+class Stations(Mapping[str, Station]):
+    """The stations of one ``stations.toml``, by id.
+
+    >>> stations = Stations.parse('''
+    ... [[station]]
+    ... id = "UK0006"
+    ... network = "UKMON"
+    ... latitude_deg = 51.9
+    ... longitude_deg = -1.3
+    ... height_msl_m = 80.0
+    ... timezone = "UTC"
+    ... layout = "allsky"
+    ... cadence_s = 51
+    ... exposure_s = 51
+    ... ''', "stations.toml")
+    >>> stations["UK0006"].network
+    'UKMON'
+    >>> stations["UK0007"]
+    Traceback (most recent call last):
+    nightsift.archive.errors.ConfigurationError: station 'UK0007' is not described in stations.toml
+      expected: one of UK0006
+      mend: add a [[station]] with id = "UK0007" to stations.toml
+    """
+
+    def __init__(self, stations: tuple[Station, ...], source: str) -> None:
+        self._by_id = {station.id: station for station in stations}
+        self.source = source
+        if len(self._by_id) < len(stations):
+            ids = [station.id for station in stations]
+            twice = sorted({i for i in ids if ids.count(i) > 1})
+            raise ConfigurationError(
+                f"{source} describes a station twice",
+                expected="every id once",
+                found=", ".join(twice),
+                mend="remove or rename one of the two",
+            )
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Self:
+        """Read the text of a stations file; ``source`` names it in errors."""
+        return cls(parse_toml(_StationsFile, text, source).station, source)
+
+    def __getitem__(self, station_id: str) -> Station:
+        try:
+            return self._by_id[station_id]
+        except KeyError:
+            near = get_close_matches(station_id, self._by_id, n=1)
+            known = ", ".join(sorted(self._by_id)) or "none"
+            raise ConfigurationError(
+                f"station {station_id!r} is not described in {self.source}",
+                expected=f"one of {known}" + (f" (did you mean {near[0]}?)" if near and len(self) > 1 else ""),
+                mend=f'add a [[station]] with id = "{station_id}" to {self.source}',
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_id)
+
+    def __len__(self) -> int:
+        return len(self._by_id)

@@ -1,0 +1,1 @@
+"""What was found: the schema, candidates, coverage, releases."""

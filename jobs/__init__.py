@@ -1,0 +1,1 @@
+"""Getting it done: configuration, plan, steps, runner, command line."""

@@ -1,0 +1,1 @@
+"""What a frame shows: networks, packages, classification, localisation, training."""
