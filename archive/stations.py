@@ -102,7 +102,8 @@ class Stations(Mapping[str, Station]):
             known = ", ".join(sorted(self._by_id)) or "none"
             raise ConfigurationError(
                 f"station {station_id!r} is not described in {self.source}",
-                expected=f"one of {known}" + (f" (did you mean {near[0]}?)" if near and len(self) > 1 else ""),
+                expected=f"one of {known}"
+                + (f" (did you mean {near[0]}?)" if near and len(self) > 1 else ""),
                 mend=f'add a [[station]] with id = "{station_id}" to {self.source}',
             ) from None
 
