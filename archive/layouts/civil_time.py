@@ -1,0 +1,117 @@
+"""From a camera's civil times to UTC, through both changes of the clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from nightsift.archive.stations import Station
+
+_TIE = 1e-6  # what decides for the second pass where the rhythm does not
+
+
+def is_skipped(civil: datetime, zone: ZoneInfo) -> bool:
+    """Whether the clocks jump over this civil time in spring.
+
+    >>> is_skipped(datetime(2021, 3, 28, 2, 30), ZoneInfo("Europe/Madrid"))
+    True
+    """
+    return _utc(civil, zone, 0).astimezone(zone).replace(tzinfo=None) != civil
+
+
+def is_repeated(civil: datetime, zone: ZoneInfo) -> bool:
+    """Whether the clocks show this civil time twice in autumn.
+
+    >>> is_repeated(datetime(2021, 10, 31, 2, 30), ZoneInfo("Europe/Madrid"))
+    True
+    """
+    return not is_skipped(civil, zone) and _utc(civil, zone, 0) != _utc(civil, zone, 1)
+
+
+def starts_utc(civil_times: Sequence[datetime], station: Station) -> list[datetime]:
+    """UTC of a station's exposures, from names in civil time.
+
+    In the hour that repeats in autumn two series of names are interleaved. They are told apart by the
+    cadence: the assignment is chosen in which the two passes break the rhythm of exposures least. Where the
+    names fit either pass (a cadence that divides the hour: a camera then writes the second pass over the
+    first) the second is taken.
+
+    Parameters
+    ----------
+    civil_times
+        Sorted, without zone, in the station's civil time.
+    station
+        Gives the zone and the cadence.
+
+    Returns
+    -------
+    list of datetime
+        Timezone-aware, in the order of ``civil_times``.
+    """
+    zone = station.zone
+    starts: list[datetime] = []
+    groups = [
+        (repeated, list(times))
+        for repeated, times in groupby(civil_times, lambda civil: is_repeated(civil, zone))
+    ]
+    for number, (repeated, times) in enumerate(groups):
+        if not repeated:
+            starts.extend(_utc(civil, zone, 0) for civil in times)
+            continue
+        before = starts[-1] if starts else None
+        after = _utc(groups[number + 1][1][0], zone, 0) if number + 1 < len(groups) else None
+        folds = _folds(times, before, after, zone, station.cadence_s)
+        starts.extend(_utc(civil, zone, fold) for civil, fold in zip(times, folds, strict=True))
+    return starts
+
+
+def _utc(civil: datetime, zone: ZoneInfo, fold: int) -> datetime:
+    return civil.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+
+
+def _folds(
+    times: list[datetime], before: datetime | None, after: datetime | None, zone: ZoneInfo, cadence_s: float
+) -> list[int]:
+    """The pass, 0 or 1, of each repeated civil time.
+
+    Dynamic programming over the last frame of either pass: the sum of broken rhythm is least.
+    """
+    starts = [[_utc(civil, zone, fold) for civil in times] for fold in (0, 1)]
+    # The first pass ends, and the second begins, where the clocks go back.
+    seam = starts[1][0].replace(minute=0, second=0)
+
+    def broken(earlier: datetime | None, later: datetime | None) -> float:
+        if earlier is None or later is None:
+            return 0.0
+        ratio = (later - earlier).total_seconds() / cadence_s
+        steps = max(1, round(ratio))
+        # A frame left out keeps the rhythm: it costs less than a frame out of step.
+        return min(1.0, 2 * abs(ratio - steps) + (steps - 1) / 8)
+
+    def missing(earlier: datetime, later: datetime) -> float:
+        return min(1.0, max(0.0, (later - earlier).total_seconds() / cadence_s - 1))
+
+    best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(-1, -1): (0.0, ())}
+    for i in range(len(times)):
+        following: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
+        for (last0, last1), (total, folds) in best.items():
+            previous0 = starts[0][last0] if last0 >= 0 else before
+            cost0 = broken(previous0, starts[0][i]) + _TIE
+            first1 = missing(seam, starts[1][i]) if previous0 else 0.0
+            cost1 = broken(starts[1][last1], starts[1][i]) if last1 >= 0 else first1
+            for state, cost, fold in (((i, last1), cost0, 0), ((last0, i), cost1, 1)):
+                if state not in following or total + cost < following[state][0]:
+                    following[state] = (total + cost, (*folds, fold))
+        best = following
+
+    def total_cost(state: tuple[int, int]) -> float:
+        last0, last1 = state
+        end0 = missing(starts[0][last0], seam) if last0 >= 0 and (last1 >= 0 or after) else 0.0
+        begin = missing(seam, after) if after and last0 >= 0 else 0.0
+        end1 = broken(starts[1][last1], after) if last1 >= 0 else begin
+        return best[state][0] + end0 + end1
+
+    return list(best[min(best, key=total_cost)][1])

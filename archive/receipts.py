@@ -1,0 +1,91 @@
+"""Receipts: what says that a stage of a station-night is done, and of what it was made.
+
+A receipt is written last. Its name holds the fingerprint of everything that the products depend on, so
+that a listing tells what is current without opening a file::
+
+    receipts/<stage>/<station>/<night>/<fingerprint>.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from nightsift.archive.layouts import StationNight
+from nightsift.archive.stores import Workspace
+
+FINGERPRINT_DIGITS = 20
+
+
+def fingerprint(**parts: Any) -> str:
+    """Digest of everything that a product depends on.
+
+    >>> fingerprint(stage="frames", version=1) == fingerprint(version=1, stage="frames")
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+@dataclass(frozen=True)
+class ReceiptName:
+    """The name of a receipt: all that a listing shows."""
+
+    stage: str
+    unit: StationNight
+    fingerprint: str
+    failed: bool = False
+
+    @property
+    def key(self) -> str:
+        """The object's key in the workspace.
+
+        >>> ReceiptName("frames", StationNight("UK0006", date(2022, 9, 14)), "ab12").key
+        'receipts/frames/UK0006/2022-09-14/ab12.json'
+        """
+        ending = ".failed.json" if self.failed else ".json"
+        return f"receipts/{self.stage}/{self.unit}/{self.fingerprint}{ending}"
+
+    @classmethod
+    def parse(cls, key: str) -> ReceiptName | None:
+        """Read a key; None if it is not a receipt's, such as what a killed write leaves."""
+        parts = key.split("/")
+        if len(parts) != 5 or not parts[4].endswith(".json"):
+            return None
+        stem = parts[4].removesuffix(".json")
+        unit = StationNight(parts[2], date.fromisoformat(parts[3]))
+        return cls(parts[1], unit, stem.removesuffix(".failed"), stem.endswith(".failed"))
+
+
+def list_receipts(workspace: Workspace) -> set[ReceiptName]:
+    """Every receipt of the workspace, from a listing alone."""
+    found = (ReceiptName.parse(key) for key in workspace.names("receipts"))
+    return {name for name in found if name is not None}
+
+
+def read_receipt(workspace: Workspace, name: ReceiptName) -> dict[str, Any]:
+    """What a receipt says."""
+    content: dict[str, Any] = json.loads(workspace.read(name.key))
+    return content
+
+
+def write_receipt(workspace: Workspace, name: ReceiptName, content: Mapping[str, Any]) -> None:
+    """Write a receipt, then remove those of earlier makings of the same product."""
+    body = {"stage": name.stage, "station": name.unit.station, "night": name.unit.night.isoformat()}
+    text = json.dumps({**body, "fingerprint": name.fingerprint, **content}, indent=1, default=str)
+    workspace.write(name.key, text.encode())
+    _keep_only(workspace, name)
+
+
+def revoke_receipts(workspace: Workspace, stage: str, unit: StationNight) -> None:
+    """Remove a product's receipts, before the product itself is touched."""
+    workspace.delete(workspace.names(f"receipts/{stage}/{unit}"))
+
+
+def _keep_only(workspace: Workspace, name: ReceiptName) -> None:
+    others: Iterable[str] = workspace.names(f"receipts/{name.stage}/{name.unit}")
+    workspace.delete(key for key in others if key != name.key)
