@@ -44,4 +44,5 @@ def decode_gray(data: bytes) -> Gray:
         raise BadFrame("corrupt", f"the JPEG cannot be decoded: {error.err}") from error
     if image is None:
         raise BadFrame("corrupt", "the JPEG cannot be decoded")
-    return image
+    gray: Gray = image
+    return gray

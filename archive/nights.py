@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True)
+class StationNight:
+    """The unit of work: one station, one night."""
+
+    station: str
+    night: date
+
+    def __str__(self) -> str:
+        return f"{self.station}/{self.night.isoformat()}"
 
 
 def night_of(start_utc: datetime, zone: ZoneInfo) -> date:

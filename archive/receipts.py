@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from nightsift.archive.layouts import StationNight
+from nightsift.archive.nights import StationNight
 from nightsift.archive.stores import Workspace
 
 FINGERPRINT_DIGITS = 20

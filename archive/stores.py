@@ -176,9 +176,13 @@ class Workspace:
         else:
             self.delete(self.names(prefix + "/"))
 
-    def zarr(self, *, read_only: bool = False) -> ObjectStore[Any]:
-        """The workspace as a Zarr store; name the group by its path."""
-        return ObjectStore(self._store, read_only=read_only)
+    def zarr(self, path: str, *, read_only: bool = False) -> ObjectStore[Any]:
+        """The Zarr store whose root is ``path``: nothing above it is touched."""
+        with storage_errors(self.url):
+            if self._folder is not None:
+                return ObjectStore(LocalStore(self._folder / path, mkdir=not read_only), read_only=read_only)
+            below = _s3_store(f"{self.url.rstrip('/')}/{path}", **dict(self.options))
+            return ObjectStore(below, read_only=read_only)
 
 
 def _s3_store(url: str, endpoint_url: str = "", **options: Any) -> S3Store:

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from nightsift.archive.layouts.allsky import claim_allsky
 from nightsift.archive.layouts.civil_time import is_skipped, starts_utc
 from nightsift.archive.layouts.claims import Claim
-from nightsift.archive.nights import night_of
+from nightsift.archive.nights import StationNight, night_of
 from nightsift.archive.stations import Station, Stations
 from nightsift.archive.stores import StoredObject
 
@@ -40,17 +40,6 @@ class FrameRef:
     size: int
     etag: str
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class StationNight:
-    """The unit of work: one station, one night."""
-
-    station: str
-    night: date
-
-    def __str__(self) -> str:
-        return f"{self.station}/{self.night.isoformat()}"
 
 
 @dataclass(frozen=True)
