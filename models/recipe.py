@@ -1,0 +1,102 @@
+"""The preprocessing that a model package names: from a full-size difference to the network's input."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+_INTERPOLATION: Final = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
+
+
+class Recipe(BaseModel):
+    """How a boolean difference becomes the picture that a network reads.
+
+    ``threshold`` is the rise in gray levels above which the differences must have been set. With ``pad =
+    "square"`` zeros are added evenly on both sides of the shorter axis; otherwise the aspect is not kept.
+    With ``interpolation = "area"`` gray levels reappear. ``mean`` and ``std`` normalise the three equal
+    channels after division by 255; the defaults are ImageNet's.
+
+    The recipe of guAIta (Regordosa 2021, §3.2, fourth version) is the default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: Annotated[float, Field(ge=0, le=255)] = 3.5
+    pad: Literal["none", "square"] = "none"
+    size_px: Annotated[int, Field(ge=32, multiple_of=32)] = 224
+    interpolation: Literal["area", "nearest"] = "area"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def resize(self, difference: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Resize one difference to the network's input.
+
+        Parameters
+        ----------
+        difference
+            Boolean, (height, width), at the frame's own size.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8, (size_px, size_px); bit for bit what OpenCV gives for the 0/255 image.
+        """
+        gray = difference.view(np.uint8) * np.uint8(255)
+        if self.pad == "square":
+            gray = _pad_to_square(gray)
+        size = (self.size_px, self.size_px)
+        return np.asarray(cv2.resize(gray, size, interpolation=_INTERPOLATION[self.interpolation]))
+
+    def to_frame(
+        self, x: NDArray[np.floating], y: NDArray[np.floating], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Turn positions in the network's input into pixels of the original frame.
+
+        Parameters
+        ----------
+        x, y
+            Fractions of the input's width and height, 0 at the outer edge of the first pixel.
+        shape
+            (height, width) of the frame.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            x_px and y_px, float64; pixel centres are at integers.
+        """
+        height, width = self._padded(shape)
+        top, left = (height - shape[0]) // 2, (width - shape[1]) // 2
+        x_px = np.asarray(x, np.float64) * width - 0.5 - left
+        return x_px, np.asarray(y, np.float64) * height - 0.5 - top
+
+    def from_frame(
+        self, x_px: NDArray[np.floating], y_px: NDArray[np.floating], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Turn pixels of the original frame into fractions of the network's input; undoes `to_frame`."""
+        height, width = self._padded(shape)
+        top, left = (height - shape[0]) // 2, (width - shape[1]) // 2
+        x = (np.asarray(x_px, np.float64) + 0.5 + left) / width
+        return x, (np.asarray(y_px, np.float64) + 0.5 + top) / height
+
+    def _padded(self, shape: tuple[int, int]) -> tuple[int, int]:
+        return shape if self.pad == "none" else (max(shape), max(shape))
+
+
+def _pad_to_square(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = gray.shape
+    top, left = max(width - height, 0), max(height - width, 0)
+    border = (top // 2, top - top // 2, left // 2, left - left // 2)
+    return np.asarray(cv2.copyMakeBorder(gray, *border, cv2.BORDER_CONSTANT, value=0))
+
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "regordosa-v1": Recipe(pad="square", interpolation="area"),
+    "regordosa-v2": Recipe(pad="square", interpolation="nearest"),
+    "regordosa-v3": Recipe(pad="none", interpolation="nearest"),
+    "regordosa-v4": Recipe(pad="none", interpolation="area"),
+}
+"""The four preprocessings that Regordosa 2021 (§3.2) compares; the fourth is the one kept."""

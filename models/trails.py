@@ -1,0 +1,210 @@
+"""Line fit on the full-size difference: where a trail begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+Floats = NDArray[np.float64]
+Difference = NDArray[np.bool_]
+
+_ANGLES: Final = np.arange(64) * np.pi / 64
+_DIRECTIONS: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)]).astype(np.float32)
+_CELLS: Final = 32
+_LEAST_SIGNIFICANCE: Final = 7.0
+_LEAST_LENGTH_PX: Final = 5.0
+# Distances from the line, in pixels, at which the trail itself and its surroundings are read.
+_ACROSS: Final = np.arange(-8, 9)
+_CORE: Final = np.abs(_ACROSS) <= 1
+_NEAR: Final = np.abs(_ACROSS) <= 4
+_SIDES: Final = np.abs(_ACROSS) >= 6
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A straight trail in pixels of the original frame, pixel centres at integers.
+
+    A still does not tell the direction of flight: the beginning is the end with the smaller x (with the
+    smaller y if both are equal).
+    """
+
+    x_begin_px: float
+    y_begin_px: float
+    x_end_px: float
+    y_end_px: float
+    length_px: float
+
+
+@dataclass(frozen=True)
+class _Line:
+    # A point on the line and the unit vector along it, as (x, y).
+    point: Floats
+    along: Floats
+
+    @property
+    def across(self) -> Floats:
+        return np.array([-self.along[1], self.along[0]])
+
+
+def fit_trail(difference: Difference, x_px: float, y_px: float, region: NDArray[np.floating]) -> Trail | None:
+    """Find the straight, elongated set of True pixels near a position.
+
+    The Hough transform (Duda and Hart 1972) of ever larger windows, each line counted against the lines
+    beside it, gives the first line that stands out of the noise. The trail is the stretch of it, next to
+    the window, that is denser than halfway between trail and surroundings; least squares across the
+    stretch turn the line, and its ends are read anew.
+
+    Parameters
+    ----------
+    difference
+        Boolean, (height, width), at the frame's own size.
+    x_px, y_px
+        Where the trail is expected.
+    region
+        x0, y0, x1, y1 of the region in which the trail was seen: the last window.
+
+    Returns
+    -------
+    Trail or None
+        None if nothing line-like stands out, or the position is not finite.
+    """
+    if not np.isfinite([x_px, y_px, *region]).all():
+        return None
+    windows = _windows(difference.shape[1], x_px, y_px, region)
+    line = next((found for window in windows if (found := _strongest_line(difference, *window))), None)
+    return None if line is None else _follow(difference, line)
+
+
+def _windows(
+    width: int, x_px: float, y_px: float, region: NDArray[np.floating]
+) -> Iterator[tuple[Floats, int]]:
+    half = max(16, round(0.03 * width))
+    for enlarged in (half, 2 * half, 4 * half):
+        yield np.array([x_px, y_px]), enlarged
+    x0, y0, x1, y1 = (float(edge) for edge in region)
+    yield np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(half, round(max(x1 - x0, y1 - y0) / 2))
+
+
+def _strongest_line(difference: Difference, centre: Floats, half: int) -> _Line | None:
+    # Windows larger than 2 * _CELLS pixels are read in square cells, so that each costs the same.
+    cell = max(1, round(half / _CELLS))
+    corner = np.maximum(np.rint(centre).astype(int) - half, 0)
+    stop = np.rint(centre).astype(int) + half + 1
+    window = difference[corner[1] : stop[1], corner[0] : stop[0]]
+    if min(window.shape) < 8 * cell:
+        return None
+    counts = _count_cells(window, cell)
+    votes, origin = _votes(counts)
+    index = _most_significant(votes)
+    if index is None:
+        return None
+    angle, offset = index
+    normal = _DIRECTIONS[:, angle].astype(np.float64)
+    middle = (np.array(counts.shape[::-1]) - 1) / 2
+    # The point of the line that is nearest to the middle of the window.
+    nearest = middle + (offset - origin - normal @ middle) * normal
+    point = corner + (nearest + 0.5) * cell - 0.5
+    return _Line(point, np.array([-normal[1], normal[0]]))
+
+
+def _count_cells(window: Difference, cell: int) -> NDArray[np.float32]:
+    height, width = window.shape[0] // cell, window.shape[1] // cell
+    gray = window[: height * cell, : width * cell].view(np.uint8)
+    if cell == 1:
+        return gray.astype(np.float32)
+    size = (width, height)
+    area = cv2.resize(gray.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(area * cell**2, np.float32)
+
+
+def _votes(counts: NDArray[np.float32]) -> tuple[Floats, int]:
+    # Votes (angles, offsets); a line has the offset normal . (x, y) + origin in cells.
+    rows, columns = np.nonzero(counts)
+    origin = counts.shape[1] + 8
+    bins = origin + sum(counts.shape) + 16
+    points = np.stack([columns, rows], axis=1).astype(np.float32)
+    offsets = np.rint(points @ _DIRECTIONS).astype(np.int64) + origin
+    flat = offsets + np.arange(len(_ANGLES)) * bins
+    weights = np.repeat(counts[rows, columns], len(_ANGLES))
+    votes = np.bincount(flat.ravel(), weights, minlength=len(_ANGLES) * bins)
+    return votes.reshape(len(_ANGLES), bins), origin
+
+
+def _most_significant(votes: Floats) -> tuple[int, int] | None:
+    # A band of 3 offsets against 3 offsets on either side of it, 3 offsets away.
+    three = votes[:, :-2] + votes[:, 1:-1] + votes[:, 2:]
+    core, sides = three[:, 4:-4], (three[:, :-8] + three[:, 8:]) / 2
+    excess = (core - sides) / np.sqrt(1.5 * sides + 1)
+    # Noise of clouds and of JPEG blocks is clustered: measured, not assumed.
+    spread = 1.48 * float(np.median(np.abs(excess[excess != 0]))) if excess.any() else 0.0
+    best = int(excess.argmax())
+    if excess.flat[best] < _LEAST_SIGNIFICANCE * max(spread, 1.0):
+        return None
+    angle, offset = divmod(best, excess.shape[1])
+    return angle, offset + 5
+
+
+def _follow(difference: Difference, line: _Line) -> Trail | None:
+    for _ in range(3):
+        reach, samples = _sample(difference, line)
+        begin, end = _stretch(reach, samples)
+        if end - begin < _LEAST_LENGTH_PX:
+            return None
+        inside = (reach >= begin) & (reach <= end)
+        line = _turn(line, reach[inside], samples[inside])
+    return _trail(line, begin, end)
+
+
+def _sample(difference: Difference, line: _Line) -> tuple[Floats, Floats]:
+    # The difference read along the line (rows) and across it (columns); outside the frame it is False.
+    height, width = difference.shape
+    reach = np.arange(-np.hypot(height, width), np.hypot(height, width) + 1)
+    steps = reach[:, None, None] * line.along + _ACROSS[:, None] * line.across
+    pixels = np.rint(line.point + steps).astype(np.intp)
+    x, y = pixels[..., 0], pixels[..., 1]
+    in_frame = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    kept = in_frame[:, _ACROSS == 0].ravel()
+    samples = np.where(in_frame, difference[y.clip(0, height - 1), x.clip(0, width - 1)], False)
+    return reach[kept], samples[kept].astype(np.float64)
+
+
+def _stretch(reach: Floats, samples: Floats) -> tuple[float, float]:
+    core = samples[:, _CORE].max(1)
+    around = uniform_filter1d(samples[:, _SIDES].mean(1), 31, mode="nearest")
+    noise = 1 - (1 - around) ** _CORE.sum()
+    middle = _densest(core - noise, reach)
+    begin, end = middle, middle
+    level = 0.5
+    for _ in range(2):
+        gain = core - noise - level * (1 - noise)
+        end = middle + int(gain[middle:].cumsum().argmax())
+        begin = middle - int(gain[middle::-1].cumsum().argmax())
+        on_trail = (core - noise)[begin : end + 1].mean() / (1 - noise[begin : end + 1]).mean()
+        level = float(np.clip(on_trail / 2, 0.2, 0.5))
+    return float(reach[begin]), float(reach[end])
+
+
+def _densest(excess: Floats, reach: Floats) -> int:
+    # The window lies around reach 0; trails cross it, and what lies beyond may be another object.
+    smooth = uniform_filter1d(excess, 9, mode="nearest") - 1e-4 * np.abs(reach)
+    return int(np.where(np.abs(reach) <= 2 * _CELLS, smooth, -np.inf).argmax())
+
+
+def _turn(line: _Line, reach: Floats, samples: Floats) -> _Line:
+    rows, columns = np.nonzero(samples[:, _NEAR])
+    along, across = reach[rows], _ACROSS[_NEAR][columns]
+    slope, shift = np.polyfit(along, across, 1)
+    direction = line.along + slope * line.across
+    return _Line(line.point + shift * line.across, direction / np.hypot(*direction))
+
+
+def _trail(line: _Line, begin: float, end: float) -> Trail:
+    ends = sorted((line.point + reach * line.along).tolist() for reach in (begin, end))
+    (x0, y0), (x1, y1) = ends
+    return Trail(x0, y0, x1, y1, float(np.hypot(x1 - x0, y1 - y0)))
