@@ -274,3 +274,21 @@ def _add_all_series(
         ("sun_altitude_deg", altitudes, "float32", "altitude of the Sun", "degree"),
     ):
         add_series(group, name, values, {"long_name": label, **({"units": units} if units else {})}, dtype)
+
+
+def peak_along(
+    rises: NDArray[np.integer[Any]], begin_px: tuple[float, float], end_px: tuple[float, float]
+) -> float:
+    """Largest rise in the blocks that a segment crosses, in gray levels.
+
+    Parameters
+    ----------
+    rises
+        (block_y, block_x) block maxima of one difference.
+    begin_px, end_px
+        (x, y) ends of the segment, in pixels of the frame.
+    """
+    points = np.linspace(begin_px, end_px, max(2, int(math.dist(begin_px, end_px) / 4)))
+    columns, rows = (np.floor((points + 0.5) / RISE_BLOCK_PX).astype(int)).T
+    height, width = rises.shape
+    return float(rises[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)].max())

@@ -1,0 +1,157 @@
+"""One night's rows of a release: frames, candidates and coverage, from its scores and receipts."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nightsift.archive.layouts import FrameRef
+from nightsift.archive.nights import StationNight
+from nightsift.archive.stations import Station
+from nightsift.catalogs.schema import CANDIDATES, COVERAGE, FRAMES, REASONS, reason_column
+from nightsift.catalogs.tracks import link_tracks
+
+
+@dataclass(frozen=True)
+class NightRows:
+    """What a night adds to a release."""
+
+    frames: Any
+    candidates: Any
+    coverage: Mapping[str, Any]
+
+
+def scored_night(
+    station: Station,
+    unit: StationNight,
+    scores: Any,
+    rejected: Sequence[Mapping[str, Any]],
+    dark_s: float,
+    threshold: float,
+) -> NightRows:
+    """Rows of a night that went through every stage.
+
+    Parameters
+    ----------
+    scores
+        The night's scores table.
+    rejected
+        The frames that never reached the store: ``key, start_utc, reason, detail``.
+    dark_s
+        Seconds for which the Sun was below -6 degrees.
+    threshold
+        Score from which a frame is a candidate.
+    """
+    kept = _with_columns(scores.rename_columns(_catalogue_names(scores.column_names)), FRAMES)
+    others = pa.Table.from_pylist([_rejected_row(row) for row in rejected], schema=FRAMES)
+    frames = _of_station(pa.concat_tables([kept, others]), station, unit)
+    candidates = _candidates(frames, station, threshold)
+    return NightRows(frames, candidates, _coverage(station, unit, frames, dark_s, candidates.num_rows))
+
+
+def unscored_night(
+    station: Station, unit: StationNight, refs: Sequence[FrameRef], reason: str, detail: str | None
+) -> NightRows:
+    """Rows of a night without scores: each frame has a reason, ``failed`` or ``unprocessed`` if no other."""
+    rows = [
+        {
+            "frame_key": ref.key,
+            "start_utc": ref.start_utc,
+            "reason": ref.reason or reason,
+            "detail": None if ref.reason else detail,
+        }
+        for ref in refs
+    ]
+    frames = _of_station(pa.Table.from_pylist(rows, schema=FRAMES), station, unit)
+    return NightRows(frames, CANDIDATES.empty_table(), _coverage(station, unit, frames, None, 0))
+
+
+def _catalogue_names(names: Sequence[str]) -> list[str]:
+    return ["score" if name == "score_meteor" else name for name in names]
+
+
+def _rejected_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    start = datetime.fromisoformat(row["start_utc"]) if row["start_utc"] else None
+    return {"frame_key": row["key"], "start_utc": start, "reason": row["reason"], "detail": row["detail"]}
+
+
+def _with_columns(table: Any, schema: Any) -> Any:
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _of_station(frames: Any, station: Station, unit: StationNight) -> Any:
+    for name, value in (("network", station.network), ("night", unit.night)):
+        field = FRAMES.field(name)
+        column = pa.array([value] * len(frames), field.type)
+        frames = frames.set_column(frames.column_names.index(name), field, column)
+    return frames.sort_by([("start_utc", "ascending"), ("frame_key", "ascending")])
+
+
+def _candidates(frames: Any, station: Station, threshold: float) -> Any:
+    found = frames.filter(pc.greater_equal(frames["score"], pa.scalar(threshold, pa.float32()))).to_pylist()
+    place = {name: getattr(station, name) for name in ("latitude_deg", "longitude_deg", "height_msl_m")}
+    rows = [
+        {
+            **row,
+            **place,
+            "candidate_id": _candidate_id(station, row["start_utc"]),
+            "threshold": threshold,
+            "flags": [],
+        }
+        for row in found
+    ]
+    for row, (track, length) in zip(rows, link_tracks(rows), strict=True):
+        row.update(track_id=track, track_frames=length)
+    return pa.Table.from_pylist(rows, schema=CANDIDATES)
+
+
+def _candidate_id(station: Station, start_utc: datetime, number: int = 0) -> str:
+    return f"{station.id}_{start_utc:%Y%m%d_%H%M%S}_{start_utc.microsecond // 1000:03d}_{number}"
+
+
+def _coverage(
+    station: Station, unit: StationNight, frames: Any, dark_s: float | None, candidates: int
+) -> dict[str, Any]:
+    reasons = Counter(reason for reason in frames["reason"].to_pylist() if reason)
+    scored = pc.is_valid(frames["score"])
+    live = pc.sum(pc.filter(frames["exposure_s"], scored)).as_py()
+    lineages = "".join(text for text in frames["lineage"].to_pylist() if text)
+    return {
+        "station": station.id,
+        "network": station.network,
+        "night": unit.night,
+        "frames_expected": None if dark_s is None else math.floor(dark_s / station.cadence_s),
+        "frames_present": len(frames),
+        "frames_usable": pc.sum(pc.is_valid(frames["sky_brightness"])).as_py() or 0,
+        "pairs_scored": pc.sum(scored).as_py() or 0,
+        "live_time_s": live or 0.0,
+        **{reason_column(name): reasons[name] for name in REASONS},
+        "candidates": candidates,
+        "sky_brightness": _median(frames["sky_brightness"]),
+        "noise": _median(frames["noise"]),
+        "lineage": hashlib.sha256(lineages.encode()).hexdigest()[:20],
+    }
+
+
+def _median(column: Any) -> float | None:
+    values = pc.drop_null(column)
+    return pc.quantile(values, 0.5)[0].as_py() if len(values) else None
+
+
+def coverage_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The coverage ledger as a table, one row per station-night."""
+    return pa.Table.from_pylist(rows, schema=COVERAGE)

@@ -1,0 +1,223 @@
+"""Releases: immutable catalogues of everything that is scored.
+
+::
+
+    releases/<release>/candidates/station=<id>/<year>.parquet
+    releases/<release>/frames/station=<id>/<year>.parquet
+    releases/<release>/coverage/coverage.parquet
+    releases/<release>/release.json            what it was made from, written last
+    releases/latest                            the name of the newest release
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from nightsift import __version__
+from nightsift.archive.errors import ConfigurationError, NightsiftError, UsageError
+from nightsift.archive.layouts import FrameRef
+from nightsift.archive.nights import StationNight
+from nightsift.archive.receipts import ReceiptName, read_receipt
+from nightsift.archive.stations import Station
+from nightsift.archive.stores import Workspace
+from nightsift.catalogs.nights import NightRows, coverage_table, scored_night, unscored_night
+from nightsift.catalogs.parquet import WrittenFile, write_tables
+from nightsift.catalogs.schema import CANDIDATES, COVERAGE, FRAMES
+from nightsift.catalogs.scores import read_scores
+
+SCHEMA_VERSION = 1
+LATEST = "releases/latest"
+
+
+@dataclass(frozen=True)
+class NightSource:
+    """A station-night as a release takes it.
+
+    Attributes
+    ----------
+    refs
+        Its frames in the archive.
+    receipts
+        The receipts of its stages when all are current; empty otherwise.
+    reason, detail
+        Why there are none: ``failed`` or ``unprocessed``, and in words.
+    """
+
+    station: Station
+    unit: StationNight
+    refs: tuple[FrameRef, ...]
+    receipts: tuple[ReceiptName, ...] = ()
+    reason: str = "unprocessed"
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """What a release depends on besides the scores."""
+
+    threshold: float
+    model: str
+    model_sha256: str
+    parameters: Mapping[str, Any]
+
+
+def release_name(workspace: Workspace, today: date) -> str:
+    """The next free name of the day, such as ``2026-11-20.1``."""
+    taken = set(list_releases(workspace))
+    number = 1
+    while (name := f"{today.isoformat()}.{number}") in taken:
+        number += 1
+    return name
+
+
+def list_releases(workspace: Workspace) -> list[str]:
+    """Names of the complete releases, sorted."""
+    keys = (key.split("/") for key in workspace.names("releases"))
+    return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == "release.json")
+
+
+def latest_release(workspace: Workspace) -> str | None:
+    """Name of the newest release; None before the first."""
+    try:
+        return workspace.read(LATEST).decode().strip()
+    except FileNotFoundError:
+        return None
+
+
+def read_release(workspace: Workspace, name: str | None = None) -> dict[str, Any]:
+    """A release's ``release.json``; of the latest when no name is given.
+
+    Raises
+    ------
+    UsageError
+        There is no such release; names those that there are.
+    """
+    found = name or latest_release(workspace)
+    known = list_releases(workspace)
+    if found not in known:
+        raise UsageError(
+            f"there is no release {found or 'yet'} in {workspace.url}",
+            expected=f"one of {', '.join(known)}" if known else "at least one release",
+            mend="name one of these" if known else "run `nightsift run` first",
+        )
+    content: dict[str, Any] = json.loads(workspace.read(f"releases/{found}/release.json"))
+    return content
+
+
+def refuse_taken_name(workspace: Workspace, name: str) -> None:
+    """A release is immutable: its name is given once.
+
+    Raises
+    ------
+    ConfigurationError
+        A release of this name exists, or the name cannot be one.
+    """
+    if not name or name == "latest" or not all(char.isalnum() or char in "._-" for char in name):
+        raise UsageError(
+            f"{name!r} cannot name a release",
+            expected="letters, digits, '.', '-' and '_', and not 'latest'",
+            mend="choose another --release",
+        )
+    if name in list_releases(workspace):
+        raise ConfigurationError(
+            f"release {name!r} exists in {workspace.url} and is immutable",
+            expected="a name not used yet",
+            mend="choose another --release",
+        )
+
+
+def build_release(
+    workspace: Workspace,
+    name: str,
+    sources: Sequence[NightSource],
+    settings: ReleaseSettings,
+    progress: Callable[[NightSource], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write a release of all ``sources`` (sorted by station and night), then point ``latest`` to it.
+
+    Returns
+    -------
+    dict
+        The content of ``release.json``.
+
+    Raises
+    ------
+    ConfigurationError
+        The name is taken.
+    NightsiftError
+        A night's rows do not add up to its frames.
+
+    Notes
+    -----
+    Memory is bounded by one station-year: its frames are written to one file, a row group a night.
+    """
+    refuse_taken_name(workspace, name)
+    workspace.delete_tree(f"releases/{name}")
+    files: list[WrittenFile] = []
+    coverage: list[Mapping[str, Any]] = []
+    for (station, year), group in groupby(sources, lambda s: (s.station.id, s.unit.night.year)):
+        nights = [_rows(workspace, source, settings.threshold, progress) for source in group]
+        for product, schema in (("candidates", CANDIDATES), ("frames", FRAMES)):
+            key = f"releases/{name}/{product}/station={station}/{year}.parquet"
+            tables = (getattr(night, product) for night in nights)
+            files.append(write_tables(workspace, key, schema, tables))
+        coverage.extend(night.coverage for night in nights)
+    key = f"releases/{name}/coverage/coverage.parquet"
+    files.append(write_tables(workspace, key, COVERAGE, [coverage_table(coverage)]))
+    content = _release_json(name, files, coverage, settings)
+    workspace.write(f"releases/{name}/release.json", (json.dumps(content, indent=1) + "\n").encode())
+    workspace.write(LATEST, f"{name}\n".encode())
+    return content
+
+
+def _rows(
+    workspace: Workspace, source: NightSource, threshold: float, progress: Callable[[NightSource], None]
+) -> NightRows:
+    progress(source)
+    if not source.receipts:
+        return unscored_night(source.station, source.unit, source.refs, source.reason, source.detail)
+    said = {name.stage: read_receipt(workspace, name) for name in source.receipts}
+    rows = scored_night(
+        source.station,
+        source.unit,
+        read_scores(workspace, source.unit),
+        said["frames"]["rejected"],
+        said["differences"]["dark_s"],
+        threshold,
+    )
+    if rows.coverage["frames_present"] != len(source.refs):
+        raise NightsiftError(
+            f"{source.unit}: the products do not add up",
+            expected=f"a row for each of {len(source.refs)} frames",
+            found=f"{rows.coverage['frames_present']} rows",
+            mend=f"remove receipts/frames/{source.unit} from the workspace and run again",
+        )
+    return rows
+
+
+def _release_json(
+    name: str, files: Sequence[WrittenFile], coverage: Sequence[Mapping[str, Any]], settings: ReleaseSettings
+) -> dict[str, Any]:
+    prefix = f"releases/{name}/"
+    totals = ("frames_present", "frames_usable", "pairs_scored", "failed", "unprocessed", "candidates")
+    return {
+        "release": name,
+        "version": __version__,
+        "schema": SCHEMA_VERSION,
+        "model": settings.model,
+        "model_sha256": settings.model_sha256,
+        "threshold": settings.threshold,
+        "parameters": dict(settings.parameters),
+        "counts": {
+            "stations": len({row["station"] for row in coverage}),
+            "nights": len(coverage),
+            **{total: sum(row[total] for row in coverage) for total in totals},
+            "live_time_s": sum(row["live_time_s"] for row in coverage),
+        },
+        "files": [{**asdict(file), "key": file.key.removeprefix(prefix)} for file in files],
+    }

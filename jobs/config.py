@@ -1,0 +1,133 @@
+"""``nightsift.toml``: what to process, with what, to where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightsift.archive.differences import DifferenceSettings
+from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.settings import parse_toml
+from nightsift.archive.stations import Stations
+from nightsift.archive.stores import Archive, Workspace, refuse_secrets
+from nightsift.models.package import ModelPackage
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveSection(_Section):
+    """The network's archive; ``storage_options`` are passed to fsspec."""
+
+    url: str
+    stations: str = "stations.toml"
+    storage_options: Mapping[str, Any] = {}
+
+
+class WorkspaceSection(_Section):
+    """Where products go; ``storage_options`` may hold ``endpoint_url`` and ``region``."""
+
+    url: str
+    storage_options: Mapping[str, Any] = {}
+
+
+class DifferenceSection(_Section):
+    """How differences are made; see `nightsift.archive.differences.DifferenceSettings`."""
+
+    threshold: Annotated[float, Field(ge=0)] = 3.5
+    max_gap_s: Annotated[float, Field(gt=0)] = 120.0
+    max_sun_altitude_deg: Annotated[float, Field(ge=-90, le=90)] = 0.0
+
+
+class ModelSection(_Section):
+    """The model package, and the score from which a frame is a candidate (the package's own by default)."""
+
+    package: str = "default"
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class RunSection(_Section):
+    """How a run is carried out; none of it changes the products."""
+
+    cluster: Annotated[str, Field(pattern=r"^(local|serial|tcp://.+)$")] = "local"
+    workers: Annotated[int, Field(ge=1)] | None = None
+
+
+class _File(_Section):
+    archive: ArchiveSection
+    workspace: WorkspaceSection
+    difference: DifferenceSection = DifferenceSection()
+    model: ModelSection = ModelSection()
+    run: RunSection = RunSection()
+
+
+class Configuration:
+    """A configuration that was read and found whole.
+
+    Attributes
+    ----------
+    archive, workspace
+        The two stores, not opened yet.
+    stations
+        The stations, read.
+    package
+        The model package, its digest verified.
+    difference, threshold
+        How differences are made; the score from which a frame is a candidate.
+    """
+
+    def __init__(self, sections: _File, folder: Path) -> None:
+        refuse_secrets(sections.archive.storage_options, "[archive.storage_options]")
+        refuse_secrets(sections.workspace.storage_options, "[workspace.storage_options]")
+        self.run = sections.run
+        self.archive = Archive(
+            _resolved(sections.archive.url, folder), tuple(sections.archive.storage_options.items())
+        )
+        self.workspace = Workspace(
+            _resolved(sections.workspace.url, folder), tuple(sections.workspace.storage_options.items())
+        )
+        self.difference = DifferenceSettings(**sections.difference.model_dump())
+        self.stations = _read_stations(folder / sections.archive.stations)
+        self.package = ModelPackage.load(sections.model.package, folder)
+        self.threshold = (
+            self.package.threshold if sections.model.threshold is None else sections.model.threshold
+        )
+        if self.package.recipe.threshold != self.difference.threshold:
+            raise ConfigurationError(
+                f"model package {self.package.name!r} does not fit these differences",
+                expected=f"[difference] threshold = {self.package.recipe.threshold}, as it was trained on",
+                found=f"threshold = {self.difference.threshold}",
+                mend="set that threshold, or name another package",
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Configuration:
+        """Read ``nightsift.toml``; relative paths in it start at its own folder.
+
+        Raises
+        ------
+        ConfigurationError
+            Naming every fault of the file, or the stations file or package that it names.
+        """
+        text = _read_text(path, "write one, or let `nightsift simulate DEST` write an example")
+        return cls(parse_toml(_File, text, str(path)), path.parent)
+
+
+def _resolved(url: str, folder: Path) -> str:
+    return url if "://" in url else str((folder / url).resolve())
+
+
+def _read_stations(path: Path) -> Stations:
+    text = _read_text(path, "set [archive] stations to the file that describes the stations")
+    return Stations.parse(text, str(path))
+
+
+def _read_text(path: Path, mend: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read", found=str(error), mend=mend) from error

@@ -1,0 +1,233 @@
+"""The work itself: one stage of one station-night, and its receipt.
+
+Steps receive references and small settings; data crosses from stage to stage through the workspace.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nightsift import __version__
+from nightsift.archive.differences import (
+    DifferenceSettings,
+    difference_night,
+    differences_path,
+    peak_along,
+)
+from nightsift.archive.errors import StorageError
+from nightsift.archive.faults import storage_errors
+from nightsift.archive.frames import ingest_night
+from nightsift.archive.layouts import FrameRef
+from nightsift.archive.night_store import NightStore
+from nightsift.archive.receipts import ReceiptName, fingerprint, revoke_receipts, write_receipt
+from nightsift.archive.stations import Station
+from nightsift.archive.stores import Archive, Workspace
+from nightsift.archive.sun import dark_seconds
+from nightsift.catalogs.schema import scores_schema
+from nightsift.catalogs.scores import write_scores
+from nightsift.models.package import ModelPackage
+
+# Trails are fitted from this score on, whatever the threshold, so that a release can lower it.
+FIT_FLOOR = 0.05
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of one station-night, small enough to send to a worker."""
+
+    name: ReceiptName
+    station: Station
+    refs: tuple[FrameRef, ...]
+    archive: Archive
+    workspace: Workspace
+    difference: DifferenceSettings
+    package: ModelPackage
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of a step.
+
+    Attributes
+    ----------
+    outcome
+        ``done``; ``failed`` with the reason in ``detail``; ``blocked`` behind a step that failed.
+    frames
+        Frames of the station-night in the archive.
+    """
+
+    name: ReceiptName
+    outcome: str
+    frames: int
+    seconds: float = 0.0
+    detail: str = ""
+
+
+def run_step(step: Step, before: StepResult | None = None) -> StepResult:
+    """Carry out a step and write its receipt; never raises for a fault of the night itself.
+
+    Parameters
+    ----------
+    before
+        The result of the stage before in the same run, if it ran.
+
+    Raises
+    ------
+    StorageError
+        A store failed: no other night would fare better, so the run has to stop.
+    """
+    if before is not None and before.outcome != "done":
+        return StepResult(step.name, "blocked", len(step.refs), detail=before.detail)
+    begin = time.perf_counter()
+    revoke_receipts(step.workspace, step.name.stage, step.name.unit)
+    try:
+        content = _WORK[step.name.stage](step)
+    except StorageError:
+        raise
+    except Exception as error:
+        # Whatever a night does to us is written down as its failure; the other nights go on.
+        detail = f"{type(error).__name__}: {error}"
+        failed = ReceiptName(step.name.stage, step.name.unit, step.name.fingerprint, failed=True)
+        body = {"outcome": "failed", "detail": detail, "traceback": traceback.format_exc()}
+        write_receipt(step.workspace, failed, body)
+        return StepResult(step.name, "failed", len(step.refs), time.perf_counter() - begin, detail)
+    seconds = time.perf_counter() - begin
+    body = {"outcome": "done", "seconds": round(seconds, 3), "version": __version__, **content}
+    write_receipt(step.workspace, step.name, body)
+    return StepResult(step.name, "done", len(step.refs), seconds)
+
+
+def _ingest(step: Step) -> Mapping[str, Any]:
+    found = ingest_night(step.archive, step.station, step.name.unit, step.refs, step.workspace)
+    return asdict(found)
+
+
+def _difference(step: Step) -> Mapping[str, Any]:
+    counts = difference_night(step.station, step.name.unit, step.workspace, step.difference)
+    dark_s = dark_seconds(step.station, step.name.unit.night)
+    return {"settings": asdict(step.difference), "counts": counts, "dark_s": dark_s}
+
+
+def _classify(step: Step) -> Mapping[str, Any]:
+    with storage_errors(step.workspace.url):
+        group = NightStore(step.workspace, differences_path(step.name.unit)).open()
+        table = _scores_table(_Night.read(group), step.package)
+        write_scores(step.workspace, step.name.unit, table)
+    return {"rows": table.num_rows, "model": step.package.name, "model_sha256": step.package.sha256}
+
+
+_WORK = {"frames": _ingest, "differences": _difference, "scores": _classify}
+
+
+@dataclass(frozen=True)
+class _Night:
+    """A night's differences: the arrays on disk, the series in memory."""
+
+    difference: Any
+    rise: Any
+    series: Mapping[str, NDArray[Any]]
+    threshold: float
+
+    @classmethod
+    def read(cls, group: Any) -> _Night:
+        names = (name for name, array in group.arrays() if array.ndim == 1)
+        series = {name: group[name][:] for name in names}
+        return cls(group["difference"], group["rise"], series, float(group.attrs["threshold"]))
+
+    def blocks(self) -> Iterator[slice]:
+        """Whole shards, in order."""
+        step = self.difference.shards[0]
+        count = len(self.series["time"])
+        return (slice(begin, min(begin + step, count)) for begin in range(0, count, step))
+
+
+@lru_cache(maxsize=2)
+def _classifier(package: ModelPackage) -> Any:
+    # torch takes seconds to import: only workers that classify pay for it.
+    from nightsift.models.classify import Classifier
+
+    return Classifier(package)
+
+
+def _scores_table(night: _Night, package: ModelPackage) -> Any:
+    rows: list[dict[str, Any]] = []
+    for block in night.blocks():
+        rows.extend(_known(night, i, package) for i in range(block.start, block.stop))
+        usable = [i for i in range(block.start, block.stop) if night.series["usable"][i]]
+        if usable:
+            differences, rises = night.difference[block], night.rise[block]
+            local = np.asarray(usable) - block.start
+            for i, found in zip(usable, _found(differences[local], rises[local], package), strict=True):
+                rows[i].update(found)
+                if found.get("peak") is not None and night.series["noise"][i] > 0:
+                    rows[i]["snr"] = found["peak"] / float(night.series["noise"][i])
+    return pa.Table.from_pylist(rows, schema=scores_schema(package.classes))
+
+
+def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
+    """What a row holds before the network looks at it."""
+    series = night.series
+    row = {
+        "start_utc": int(series["time"][i]),
+        "exposure_s": float(series["exposure_s"][i]),
+        "frame_key": str(series["key"][i]),
+        "gap_s": _finite(series["gap_s"][i]),
+        "reason": str(series["reason"][i]) or None,
+        "noise": _finite(series["noise"][i]),
+        "sky_brightness": float(series["sky_brightness"][i]),
+        "sun_altitude_deg": float(series["sun_altitude_deg"][i]),
+    }
+    if not series["usable"][i]:
+        return row
+    earlier = int(series["previous"][i])
+    lineage = fingerprint(
+        frame=str(series["sha256"][i]),
+        previous=str(series["sha256"][earlier]),
+        threshold=night.threshold,
+        model=package.sha256,
+    )
+    return {
+        **row,
+        "previous_key": str(series["key"][earlier]),
+        "model": package.name,
+        "model_sha256": package.sha256,
+        "lineage": lineage,
+        "version": __version__,
+    }
+
+
+def _found(
+    differences: NDArray[np.bool_], rises: NDArray[Any], package: ModelPackage
+) -> Iterator[dict[str, Any]]:
+    """Scores, position and trail of each difference."""
+    from nightsift.models.trails import fit_trail
+
+    scores = _classifier(package).classify(differences)
+    for i, difference in enumerate(differences):
+        row: dict[str, Any] = {
+            f"score_{name}": float(score) for name, score in zip(scores.classes, scores.score[i], strict=True)
+        }
+        x, y = _finite(scores.x_px[i]), _finite(scores.y_px[i])
+        row.update(x_px=x, y_px=y)
+        if x is not None and y is not None and scores.meteor[i] >= FIT_FLOOR:
+            trail = fit_trail(difference, x, y, scores.region[i])
+            if trail is not None:
+                row.update(asdict(trail))
+                ends = (trail.x_begin_px, trail.y_begin_px), (trail.x_end_px, trail.y_end_px)
+                row["peak"] = peak_along(rises[i], *ends)
+        yield row
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
