@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nightsift.models.localise import bounding_box, grad_cam, peak_position
-from nightsift.models.networks import Network, fold_batch_norm
+from nightsift.models.networks import Network, fold_batch_norm, normalise
 from nightsift.models.package import METEOR, ModelPackage
 from nightsift.models.recipe import Recipe
 
@@ -69,7 +70,7 @@ class Classifier:
 
     def __init__(self, package: ModelPackage, device: str = "auto", batch: int = 32) -> None:
         self.package, self.batch = package, batch
-        self.device = torch.device(_best_device() if device == "auto" else device)
+        self.device = best_device() if device == "auto" else torch.device(device)
 
     @cached_property
     def _network(self) -> Network:
@@ -85,20 +86,31 @@ class Classifier:
         differences
             Boolean, (n, height, width), at the frame's own size.
         """
-        blocks = [_evaluate(images, self._network, self._meteor) for images in self._batches(differences)]
-        rows = _joined(blocks, len(differences), len(self.package.classes) + 6)
-        score, position, region = np.split(rows, [-6, -4], axis=1)
-        shape, recipe = differences.shape[1:], self.package.recipe
+        recipe, shape = self.package.recipe, differences.shape[1:]
+        blocks = [self.classify_inputs(inputs) for inputs in self._inputs(differences)]
+        seen = _joined(blocks, len(differences), len(self.package.classes) + 6)
+        score, position, region = np.split(seen, [-6, -4], axis=1)
         x_px, y_px = recipe.to_frame(position[:, 0], position[:, 1], shape)
         x_edge, y_edge = recipe.to_frame(region[:, ::2], region[:, 1::2], shape)
         edges = np.stack([x_edge, y_edge], axis=2).reshape(-1, 4)
-        return Scores(
-            self.package.classes,
-            score,
-            x_px.astype(np.float32),
-            y_px.astype(np.float32),
-            edges.astype(np.float32),
-        )
+        single = [array.astype(np.float32) for array in (x_px, y_px, edges)]
+        return Scores(self.package.classes, score, *single)
+
+    def classify_inputs(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Score and locate what the recipe has already resized.
+
+        Parameters
+        ----------
+        inputs
+            uint8, (n, size, size).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, (n, classes + 6): scores, then x, y and x0, y0, x1, y1 as fractions of the input.
+        """
+        blocks = [_evaluate(images, self._network, self._meteor) for images in self._batches(inputs)]
+        return _joined(blocks, len(inputs), len(self.package.classes) + 6)
 
     def heat_map(self, differences: Differences) -> NDArray[np.float32]:
         """Grad-CAM of the meteor class, enlarged to the frame.
@@ -108,33 +120,36 @@ class Classifier:
         numpy.ndarray
             float32, (n, height, width), at the frame's own size, not negative.
         """
-        heats = [_heat(images, self._network, self._meteor) for images in self._batches(differences)]
-        side = self.package.recipe.size_px // 32
-        coarse = _joined(heats, len(differences), side, side)
+        batches = (batch for inputs in self._inputs(differences) for batch in self._batches(inputs))
+        heats = [_heat(images, self._network, self._meteor) for images in batches]
         shape = differences.shape[1:]
-        enlarged = [_to_frame(heat, self.package.recipe, shape) for heat in coarse]
+        coarse = (heat for block in heats for heat in block)
+        enlarged = [_to_frame(heat, self.package.recipe, shape) for heat in islice(coarse, len(differences))]
         return np.asarray(enlarged, np.float32).reshape(differences.shape)
+
+    def _inputs(self, differences: Differences) -> Iterator[NDArray[np.uint8]]:
+        for begin in range(0, len(differences), self.batch):
+            block = differences[begin : begin + self.batch]
+            yield np.stack([self.package.recipe.resize(difference) for difference in block])
 
     @property
     def _meteor(self) -> int:
         return self.package.classes.index(METEOR)
 
-    def _batches(self, differences: Differences) -> Iterator[Tensor]:
-        recipe = self.package.recipe
-        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (recipe.mean, recipe.std))
+    def _batches(self, inputs: NDArray[np.uint8]) -> Iterator[Tensor]:
         if self.device.type == "cpu":
             torch.set_num_threads(1)
-        for begin in range(0, len(differences), self.batch):
-            block = differences[begin : begin + self.batch]
-            pictures = np.zeros((self.batch, 1, recipe.size_px, recipe.size_px), np.uint8)
-            for picture, difference in zip(pictures, block, strict=False):
-                picture[0] = recipe.resize(difference)
-            gray = torch.from_numpy(pictures).to(self.device).float() / 255
-            yield ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
+        for begin in range(0, len(inputs), self.batch):
+            block = inputs[begin : begin + self.batch]
+            full = np.zeros((self.batch, 1, *inputs.shape[1:]), np.uint8)
+            full[: len(block), 0] = block
+            gray = torch.from_numpy(full).to(self.device).float() / 255
+            yield normalise(gray, self.package.recipe)
 
 
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def best_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.inference_mode()
@@ -154,8 +169,8 @@ def _heat(images: Tensor, network: Network, meteor: int) -> NDArray[np.float32]:
     return np.asarray(heat.cpu().numpy(), np.float32)
 
 
-def _joined(blocks: list[NDArray[np.float32]], count: int, *shape: int) -> NDArray[np.float32]:
-    return np.concatenate([*blocks, np.empty((0, *shape), np.float32)])[:count]
+def _joined(blocks: list[NDArray[np.float32]], count: int, columns: int) -> NDArray[np.float32]:
+    return np.concatenate([*blocks, np.empty((0, columns), np.float32)])[:count]
 
 
 def _to_frame(heat: NDArray[np.float32], recipe: Recipe, shape: tuple[int, int]) -> NDArray[np.float32]:

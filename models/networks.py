@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import ResNet, resnet18, resnet34
 
+from nightsift.models.recipe import Recipe
+
 _RESNETS: Final = {"resnet18": resnet18, "resnet34": resnet34}
 
 
@@ -81,6 +83,12 @@ def build(architecture: str, classes: int) -> Network:
     """
     resnet = _RESNETS[architecture](weights=None, zero_init_residual=True)
     return Network(Body(resnet), Head(resnet.fc.in_features, classes))
+
+
+def normalise(gray: Tensor, recipe: Recipe) -> Tensor:
+    """Gray pictures (n, 1, h, w) in 0 to 1 as three equal channels, normalised, channels last."""
+    mean, std = (torch.tensor(v, device=gray.device).view(1, 3, 1, 1) for v in (recipe.mean, recipe.std))
+    return ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def fold_batch_norm(network: Network) -> Network:

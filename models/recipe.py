@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+Shape = tuple[int, int] | tuple[NDArray[np.integer], NDArray[np.integer]]
+
 _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
 
 
@@ -52,7 +54,7 @@ class Recipe(BaseModel):
         return np.asarray(cv2.resize(gray, size, interpolation=_INTERPOLATION[self.interpolation]))
 
     def to_frame(
-        self, x: NDArray[np.floating], y: NDArray[np.floating], shape: tuple[int, int]
+        self, x: NDArray[np.floating], y: NDArray[np.floating], shape: Shape
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Turn positions in the network's input into pixels of the original frame.
 
@@ -61,7 +63,7 @@ class Recipe(BaseModel):
         x, y
             Fractions of the input's width and height, 0 at the outer edge of the first pixel.
         shape
-            (height, width) of the frame.
+            (height, width) of the frame; arrays where each position has a frame of its own.
 
         Returns
         -------
@@ -74,7 +76,7 @@ class Recipe(BaseModel):
         return x_px, np.asarray(y, np.float64) * height - 0.5 - top
 
     def from_frame(
-        self, x_px: NDArray[np.floating], y_px: NDArray[np.floating], shape: tuple[int, int]
+        self, x_px: NDArray[np.floating], y_px: NDArray[np.floating], shape: Shape
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Turn pixels of the original frame into fractions of the network's input; undoes `to_frame`."""
         height, width = self._padded(shape)
@@ -82,8 +84,11 @@ class Recipe(BaseModel):
         x = (np.asarray(x_px, np.float64) + 0.5 + left) / width
         return x, (np.asarray(y_px, np.float64) + 0.5 + top) / height
 
-    def _padded(self, shape: tuple[int, int]) -> tuple[int, int]:
-        return shape if self.pad == "none" else (max(shape), max(shape))
+    def _padded(self, shape: Shape) -> Shape:
+        if self.pad == "none":
+            return shape
+        side = np.maximum(*shape)
+        return side, side
 
 
 def _pad_to_square(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -133,7 +133,7 @@ def _votes(counts: NDArray[np.float32]) -> tuple[Floats, int]:
     flat = offsets + np.arange(len(_ANGLES)) * bins
     weights = np.repeat(counts[rows, columns], len(_ANGLES))
     votes = np.bincount(flat.ravel(), weights, minlength=len(_ANGLES) * bins)
-    return votes.reshape(len(_ANGLES), bins), origin
+    return np.asarray(votes, np.float64).reshape(len(_ANGLES), bins), origin
 
 
 def _most_significant(votes: Floats) -> tuple[int, int] | None:

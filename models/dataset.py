@@ -1,0 +1,296 @@
+"""Training samples: the network's input with what it truly shows, from simulated stations."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightsift.archive.decode import decode_gray
+from nightsift.archive.differences import difference
+from nightsift.archive.simulator import (
+    Rates,
+    SimulatedNight,
+    SimulatedStation,
+    TrueObject,
+    draw_station,
+    encode_frame,
+)
+from nightsift.archive.sun import sun_altitude_deg
+from nightsift.models.package import METEOR
+from nightsift.models.recipe import Recipe
+
+SATELLITE: Final = "satellite"
+LEAST_SNR: Final = 2.5
+LEAST_LENGTH_PX: Final = 6.0
+LEAST_SIGNIFICANCE: Final = 5.0
+_LONGEST_NIGHT_S: Final = 17 * 3600
+_FIRST_NIGHT: Final = date(2020, 1, 1)
+
+Progress = Callable[[int, int], None]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class DataConfig(BaseModel):
+    """Which simulated frames are drawn.
+
+    Stations 0 to ``stations - 1`` of the network of ``seed`` train and validate, the last
+    ``validation_share`` of them validate; those of the network of ``test_seed`` test. Each station gives
+    ``nights`` nights of ``runs`` runs of ``frames`` consecutive frames. Rates are mean numbers per frame,
+    far above those of the sky, so that few frames are wasted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    stations: Positive
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test_seed: int
+    test_stations: Positive
+    nights: Positive = 2
+    runs: Positive = 3
+    frames: Annotated[int, Field(ge=2)] = 10
+    meteors: Annotated[float, Field(ge=0)] = 0.8
+    satellites: Annotated[float, Field(ge=0)] = 0.3
+    aircraft: Annotated[float, Field(ge=0)] = 0.15
+    small: bool = False
+
+    @property
+    def rates(self) -> Rates:
+        """The rates as the simulator takes them; every frame is whole."""
+        return Rates(self.meteors, self.satellites, self.aircraft, dropped=0.0, corrupt=0.0)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Network inputs and their truth.
+
+    Attributes
+    ----------
+    images
+        uint8, (n, size, size): differences as the recipe resizes them.
+    truth
+        One row per image: ``station``, ``night``, ``height``, ``width``; ``meteors``, ``satellites`` and
+        ``aircraft`` that can be told from the noise in the difference; ``faint`` meteors that cannot; and of
+        the most significant meteor, else of the most significant other object, ``kind`` (empty if there is
+        none), ``x_begin_px``, ``y_begin_px``, ``x_end_px``, ``y_end_px``, ``length_px``, ``peak``, ``snr``
+        and ``significance``.
+    """
+
+    images: NDArray[np.uint8]
+    truth: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Samples:
+        return Samples(self.images[rows], self.truth.iloc[rows].reset_index(drop=True))
+
+    def labels(self, classes: Sequence[str]) -> NDArray[np.int64]:
+        """Index of each image's class; -1 where a meteor is there that cannot be told from the noise.
+
+        A meteor outranks all else. ``satellite`` stands for satellites and aircraft; the class that is
+        neither takes the rest.
+        """
+        (rest,) = (index for index, name in enumerate(classes) if name not in (METEOR, SATELLITE))
+        labels = np.full(len(self), rest, np.int64)
+        if SATELLITE in classes:
+            labels[self.truth["satellites"] + self.truth["aircraft"] > 0] = classes.index(SATELLITE)
+        labels[self.truth["faint"] > 0] = -1
+        labels[self.truth["meteors"] > 0] = classes.index(METEOR)
+        return labels
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All samples of all parts, in order."""
+        images = np.concatenate([part.images for part in parts])
+        return cls(images, pd.concat([part.truth for part in parts], ignore_index=True))
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file without pickles."""
+        columns: dict[str, Any] = {f"truth_{name}": _plain(self.truth[name]) for name in self.truth}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            np.savez_compressed(file, images=self.images, **columns)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = {name.removeprefix("truth_"): arrays[name] for name in arrays if name != "images"}
+            return cls(arrays["images"], pd.DataFrame(columns))
+
+
+def _plain(column: pd.Series) -> NDArray[np.generic]:
+    values = column.to_numpy()
+    return values.astype(np.str_) if column.dtype == object or column.dtype == "str" else values
+
+
+@dataclass(frozen=True)
+class StationNightRun:
+    """The frames of one simulated station and night that are drawn; its key in the cache."""
+
+    seed: int
+    station: int
+    night: int
+    data: DataConfig
+    recipe: Recipe
+
+    @property
+    def file_name(self) -> str:
+        """Name that changes with everything that the samples depend on, but for the simulator's own code."""
+        drawn = self.data.model_dump_json(
+            include={"runs", "frames", "meteors", "satellites", "aircraft", "small"}
+        )
+        meaning = f"{drawn}{self.recipe.model_dump_json(exclude={'mean', 'std'})}"
+        digest = hashlib.sha256(meaning.encode()).hexdigest()[:12]
+        return f"{self.seed}-{self.station:03d}-{self.night:02d}-{digest}.npz"
+
+
+def training_jobs(data: DataConfig, recipe: Recipe) -> tuple[list[StationNightRun], list[StationNightRun]]:
+    """What trains and what validates, apart by station."""
+    first_validating = data.stations - max(1, round(data.validation_share * data.stations))
+    every = _jobs(data, recipe, data.seed, data.stations)
+    return (
+        [job for job in every if job.station < first_validating],
+        [job for job in every if job.station >= first_validating],
+    )
+
+
+def test_jobs(data: DataConfig, recipe: Recipe) -> list[StationNightRun]:
+    """What tests: stations and nights of another seed."""
+    return _jobs(data, recipe, data.test_seed, data.test_stations)
+
+
+def _jobs(data: DataConfig, recipe: Recipe, seed: int, stations: int) -> list[StationNightRun]:
+    return [
+        StationNightRun(seed, station, night, data, recipe)
+        for station in range(stations)
+        for night in range(data.nights)
+    ]
+
+
+def draw_samples(
+    jobs: Sequence[StationNightRun],
+    cache: Path,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> Samples:
+    """Draw samples, or read those that ``cache`` already holds.
+
+    Parameters
+    ----------
+    jobs
+        What to draw.
+    cache
+        Folder of ``.npz`` files, one per station and night. To be emptied when the simulator changes.
+    workers
+        Processes that draw.
+    progress
+        Called with the numbers of nights done and in all.
+    """
+    missing = [job for job in jobs if not (cache / job.file_name).exists()]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        drawn = pool.map(draw_night, missing)
+        for done, (job, samples) in enumerate(zip(missing, drawn, strict=True), start=1):
+            samples.save(cache / job.file_name)
+            progress(done, len(missing))
+    return Samples.concatenate([Samples.load(cache / job.file_name) for job in jobs])
+
+
+def draw_night(job: StationNightRun) -> Samples:
+    """Render the runs of one station and night, and subtract frame from frame."""
+    simulated = draw_station(job.station, job.seed, small=job.data.small)
+    rng = np.random.default_rng((job.seed, job.station, job.night))
+    day = _FIRST_NIGHT + timedelta(days=int(rng.integers(0, 1826)))
+    frames = math.ceil(_LONGEST_NIGHT_S / simulated.station.cadence_s)
+    night = SimulatedNight(simulated, day, frames, job.seed, job.data.rates)
+    begins = rng.choice(_dark_begins(night, job.data.frames), job.data.runs)
+    rows = [row for begin in begins for row in _draw_run(night, simulated, int(begin), job)]
+    truth = pd.DataFrame([row for _, row in rows])
+    return Samples(np.stack([image for image, _ in rows]), truth.assign(station=job.station, night=job.night))
+
+
+def _dark_begins(night: SimulatedNight, frames: int) -> NDArray[np.intp]:
+    # As in the archive's differences, frames that begin with the Sun above the horizon do not count.
+    dark = sun_altitude_deg(night.station, night.starts_utc) < 0
+    return np.flatnonzero(np.convolve(dark, np.ones(frames, int), "valid") == frames)
+
+
+def _draw_run(
+    night: SimulatedNight, simulated: SimulatedStation, begin: int, job: StationNightRun
+) -> Iterator[tuple[NDArray[np.uint8], dict[str, object]]]:
+    rendered = (night.render(index) for index in range(begin, begin + job.data.frames))
+    decoded = ((decode_gray(encode_frame(image)), objects) for image, objects in rendered)
+    for (previous, _), (current, objects) in pairwise(decoded):
+        risen = difference(current, previous, job.recipe.threshold)
+        yield job.recipe.resize(risen), describe(risen, objects)
+
+
+def describe(risen: NDArray[np.bool_], objects: Sequence[TrueObject]) -> dict[str, object]:
+    """One row of `Samples.truth` without its station and night.
+
+    Parameters
+    ----------
+    risen
+        The difference, boolean, (height, width).
+    objects
+        What the current frame truly shows.
+    """
+    seen = [(_significance(risen, item), item) for item in objects]
+    clear = [pair for pair in seen if pair[0] >= LEAST_SIGNIFICANCE and _is_sizeable(pair[1])]
+    count = {kind: sum(item.kind == kind for _, item in clear) for kind in (METEOR, SATELLITE, "aircraft")}
+    meteors = sum(item.kind == METEOR for item in objects)
+    main = max(seen, key=lambda pair: (pair[1].kind == METEOR, pair[0]), default=(np.nan, None))
+    return {
+        "height": risen.shape[0],
+        "width": risen.shape[1],
+        "meteors": count[METEOR],
+        "satellites": count[SATELLITE],
+        "aircraft": count["aircraft"],
+        "faint": meteors - count[METEOR],
+        "significance": main[0],
+        **_geometry(main[1]),
+    }
+
+
+def _is_sizeable(item: TrueObject) -> bool:
+    return item.snr >= LEAST_SNR and item.length_px >= LEAST_LENGTH_PX
+
+
+def _geometry(item: TrueObject | None) -> dict[str, object]:
+    names = ("x_begin_px", "y_begin_px", "x_end_px", "y_end_px", "length_px", "peak", "snr")
+    values = {name: getattr(item, name, np.nan) for name in names}
+    return {"kind": item.kind if item else "", **values}
+
+
+def _significance(risen: NDArray[np.bool_], item: TrueObject) -> float:
+    """By how many deviations the True pixels on a trail exceed what its surroundings let expect."""
+    ends = np.array([[item.x_begin_px, item.y_begin_px], [item.x_end_px, item.y_end_px]])
+    corner = np.maximum(np.floor(ends.min(0)).astype(int) - 12, 0)
+    stop = np.ceil(ends.max(0)).astype(int) + 13
+    crop = risen[corner[1] : stop[1], corner[0] : stop[0]]
+    on, near, around = (_stroke(crop.shape, ends - corner, thickness) for thickness in (3, 7, 21))
+    noise = float(crop[around & ~near].mean()) if (around & ~near).any() else 0.0
+    expected = noise * on.sum()
+    return float((crop[on].sum() - expected) / np.sqrt(expected * (1 - noise) + 1))
+
+
+def _stroke(shape: tuple[int, int], ends: NDArray[np.float64], thickness: int) -> NDArray[np.bool_]:
+    canvas = np.zeros(shape, np.uint8)
+    begin, end = (tuple(int(v) for v in np.rint(point)) for point in ends)
+    cv2.line(canvas, begin, end, 1, thickness)
+    return canvas.astype(bool)

@@ -1,0 +1,186 @@
+"""Training: from a TRAIN file to a model package with its card."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from nightsift.models.card import model_card
+from nightsift.models.classify import Classifier, best_device
+from nightsift.models.dataset import (
+    SATELLITE,
+    DataConfig,
+    Samples,
+    draw_samples,
+    test_jobs,
+    training_jobs,
+)
+from nightsift.models.figures import Figures, average_precision, figures
+from nightsift.models.fitting import Fitting, TrainingConfig
+from nightsift.models.networks import Network, build, normalise
+from nightsift.models.package import (
+    CARD,
+    METEOR,
+    Architecture,
+    Classes,
+    ModelPackage,
+    Probability,
+    save_package,
+)
+from nightsift.models.recipe import Recipe
+
+Progress = Callable[[str, int, int], None]
+HISTORY: Final = "history.csv"
+
+
+class ModelConfig(BaseModel):
+    """What the package will be called and can say.
+
+    ``classes`` hold ``meteor``, may hold ``satellite`` (which stands for aircraft too), and one more, which
+    takes all other frames. ``threshold`` is the least score of a detection.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    architecture: Architecture
+    classes: Classes = (METEOR, SATELLITE, "nothing")
+    threshold: Probability = 0.85
+
+    @field_validator("classes")
+    @classmethod
+    def _one_rest(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes) - {METEOR, SATELLITE}) != 1:
+            raise ValueError(
+                f"expected {METEOR!r}, if wanted {SATELLITE!r}, and one class for all other frames"
+            )
+        return classes
+
+
+class TrainConfig(BaseModel):
+    """A TRAIN file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig
+    recipe: Recipe = Recipe()
+    data: DataConfig
+    training: TrainingConfig = TrainingConfig()
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """The package, its figures on the test stations, and one row of ``history`` per epoch."""
+
+    package: ModelPackage
+    figures: Figures
+    history: pd.DataFrame
+
+
+def train(
+    config: TrainConfig,
+    output: Path,
+    progress: Progress = lambda stage, done, total: None,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> TrainReport:
+    """Draw samples, fit a network, measure it on stations it never saw, and write the package.
+
+    Parameters
+    ----------
+    config
+        The parsed TRAIN file.
+    output
+        Folder of the package.
+    progress
+        Called with the name of the stage and the numbers of steps done and in all.
+    cache
+        Folder of drawn samples; beside ``output`` by default.
+    workers
+        Processes that draw samples.
+    """
+    cache = cache or output.with_name(f"{output.name}-samples")
+    training, validation, test = (
+        draw_samples(jobs, cache, workers, lambda done, total: progress("draw", done, total))
+        for jobs in (*training_jobs(config.data, config.recipe), test_jobs(config.data, config.recipe))
+    )
+    network, history = fit(config, training, validation, progress)
+    description: Any = {**config.model.model_dump(), "recipe": config.recipe}
+    package = save_package(output, network, **description, card="")
+    measured = evaluate(package, test)
+    (output / CARD).write_text(_card(config, training, test, measured), encoding="utf-8")
+    history.to_csv(output / HISTORY, index=False, float_format="%.5g")
+    return TrainReport(package, measured, history)
+
+
+def evaluate(package: ModelPackage, samples: Samples) -> Figures:
+    """Figures of a package on samples, as it scores them in use."""
+    seen = Classifier(package).classify_inputs(samples.images)
+    score, position, _ = np.split(seen, [-6, -4], axis=1)
+    shape = samples.truth["height"].to_numpy(), samples.truth["width"].to_numpy()
+    position_px = np.stack(package.recipe.to_frame(position[:, 0], position[:, 1], shape), axis=1)
+    return figures(samples, package.classes, score, position_px, package.threshold)
+
+
+def _card(config: TrainConfig, training: Samples, test: Samples, measured: Figures) -> str:
+    data = config.data
+    return model_card(
+        **config.model.model_dump(),
+        measured=measured,
+        origin=f"{len(training)} differences of the simulated network of seed {data.seed}, "
+        f"{data.nights} nights a station; the last {data.validation_share:.0%} of its {data.stations} "
+        "stations chose the epoch.",
+        test=f"On {len(test)} differences of {data.test_stations} stations of the network of seed "
+        f"{data.test_seed}.",
+    )
+
+
+def fit(
+    config: TrainConfig, training: Samples, validation: Samples, progress: Progress
+) -> tuple[Network, pd.DataFrame]:
+    """The network of the epoch with the best average precision on ``validation``, and the history.
+
+    Epochs on crops are no candidates. The same configuration, samples and machine give the same network.
+    """
+    settings, classes, device = config.training, config.model.classes, best_device()
+    torch.manual_seed(settings.seed)
+    network = build(config.model.architecture, len(classes)).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+    fitting = Fitting(settings, config.recipe, network, training, classes, device)
+    steps = count(1)
+    rows, best, best_state = [], -1.0, copy.deepcopy(network.state_dict())
+    for epoch in range(settings.crop_epochs + settings.epochs):
+        whole = epoch >= settings.crop_epochs
+        loss = fitting.epoch(whole, lambda: progress("train", next(steps), fitting.steps))
+        found = _validate(network, config, validation) if whole else float("nan")
+        rows.append({"epoch": epoch, "whole": whole, "loss": loss, "validation_average_precision": found})
+        if whole and found >= best:
+            best, best_state = found, copy.deepcopy(network.state_dict())
+    network.load_state_dict(best_state)
+    return network.eval(), pd.DataFrame(rows)
+
+
+@torch.inference_mode()
+def _validate(network: Network, config: TrainConfig, samples: Samples) -> float:
+    """Average precision of the meteor class."""
+    meteor = config.model.classes.index(METEOR)
+    device = next(network.parameters()).device
+    network.eval()
+    scores = []
+    for begin in range(0, len(samples), config.training.batch):
+        gray = torch.from_numpy(samples.images[begin : begin + config.training.batch]).to(device)
+        inputs = normalise(gray[:, None].float() / 255, config.recipe)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
+            scores.append(network(inputs).float().softmax(1)[:, meteor].cpu().numpy())
+    labels = samples.labels(config.model.classes)
+    return average_precision(labels[labels >= 0] == meteor, np.concatenate(scores)[labels >= 0])
