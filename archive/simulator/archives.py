@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nightsift.archive.errors import ConfigurationError
 from nightsift.archive.simulator.cameras import SimulatedStation, draw_station
 from nightsift.archive.simulator.nights import SimulatedNight
-from nightsift.archive.simulator.objects import Rates
+from nightsift.archive.simulator.objects import USUAL_RATES, Rates
 
 FIRST_NIGHT = date(2021, 10, 30)
 _CHUNK = 16
@@ -61,7 +61,7 @@ def write_archive(
     nights: int,
     frames: int,
     seed: int,
-    rates: Rates = Rates(),
+    rates: Rates = USUAL_RATES,
     small: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -79,7 +79,7 @@ def write_archive(
     rates
         How often things happen.
     small
-        Frames of at most 320 × 240 pixels.
+        Frames of at most 320 x 240 pixels.
     workers
         Processes; all processors if None.
     progress
@@ -98,7 +98,9 @@ def write_archive(
     _claim(destination)
     network = [draw_station(index, seed, small=small) for index in range(stations)]
     chunks = [
-        _Chunk(destination / "archive", simulated, FIRST_NIGHT + timedelta(days=day), frames, seed, rates, first)
+        _Chunk(
+            destination / "archive", simulated, FIRST_NIGHT + timedelta(days=day), frames, seed, rates, first
+        )
         for simulated in network
         for day in range(nights)
         for first in range(0, frames, _CHUNK)

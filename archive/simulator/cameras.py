@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightsift.archive.stations import Station
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,11 @@ def draw_station(index: int, seed: int, *, small: bool = False) -> SimulatedStat
     Parameters
     ----------
     index
-        0 is always a pleasant all-sky camera of 960 × 720 pixels under Europe/Madrid time.
+        0 is always a pleasant all-sky camera of 960 x 720 pixels under Europe/Madrid time.
     seed
         Of the network.
     small
-        Frames of at most 320 × 240 pixels.
+        Frames of at most 320 x 240 pixels.
     """
     rng = np.random.default_rng([seed, index, 1])
     pleasant = index == 0
@@ -243,19 +243,20 @@ def _draw_camera(
         lens=lens,
         colour=pleasant or (not stacked and bool(rng.random() < 0.6)),
         stacked=stacked,
-        sky=32.0 if pleasant else _log_uniform(rng, 12, 85),
+        sky=42.0 if pleasant else _log_uniform(rng, 12, 85),
         offset=rng.uniform(0, 10),
         noise=1.4 if pleasant else _log_uniform(rng, 0.7, 4.0),
         shot_share=rng.uniform(0.3, 0.95),
         grain_px=float(rng.choice([0.0, rng.uniform(0.3, 0.8)])),
         psf_px=0.75 if pleasant else rng.uniform(0.55, 1.1) * np.clip(width / 800, 0.8, 1.4),
-        limiting_magnitude=rng.uniform(4.6, 5.8) + float(np.clip(1.5 * np.log10(1 + 3 * fine), 0, 1.8)),
+        limiting_magnitude=rng.uniform(6.4 if pleasant else 5.4, 7.1)
+        + float(np.clip(1.5 * np.log10(0.5 + fine), -0.4, 1.3)),
         auto_exposure=pleasant or bool(rng.random() < (0.25 if stacked else 0.7)),
-        pumping=_log_uniform(rng, 0.0005, 0.02),
-        moon_bloom_deg=_log_uniform(rng, 0.8, 4.0),
+        pumping=_log_uniform(rng, 0.0004, 0.015),
+        moon_bloom_deg=_log_uniform(rng, 1.0, 4.5),
         town_glow=_log_uniform(rng, 0.15, 3.0),
         trees=rng.uniform(0, 1),
-        lamps=int(rng.integers(0, 12)),
+        lamps=int(rng.choice([0, 3, 8, 20])),
         headlights=float(rng.choice([0.0, rng.uniform(0.01, 0.12)])),
         hot_pixels=int(_log_uniform(rng, 2, 0.0003 * width * height)),
         watermark_lines=2 if pleasant else int(rng.choice([0, 1, 1, 2, 3, 4])),

@@ -50,7 +50,7 @@ class Canvas:
     def inside(self, x_px: Floats, y_px: Floats) -> NDArray[np.bool_]:
         """Which positions lie between the first and the last pixel centres."""
         height, width = self.image.shape
-        return (x_px >= 0) & (x_px <= width - 1) & (y_px >= 0) & (y_px <= height - 1)
+        return np.asarray((x_px >= 0) & (x_px <= width - 1) & (y_px >= 0) & (y_px <= height - 1))
 
     def noise_at(self, level: float) -> float:
         """Noise of a pixel at a gray level."""
@@ -109,8 +109,8 @@ class Canvas:
         seconds: NDArray[np.float64],
         x_px: Floats,
         y_px: Floats,
-        rise: NDArray[np.float64],
-        area: NDArray[np.float64],
+        rise: Floats,
+        area: Floats,
     ) -> _Points:
         kept = self.inside(x_px, y_px) & np.isfinite(area)
         x, y, area = x_px[kept], y_px[kept], area[kept]

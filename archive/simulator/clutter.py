@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nightsift.archive.simulator.brush import add_patch, add_points, blob, point_spread
 from nightsift.archive.simulator.cameras import Camera, Floats
@@ -45,7 +46,7 @@ class Contrail:
         age = (seconds - self.begin_s) / (self.end_s - self.begin_s)
         if not 0 < age < 1:
             return
-        # The weather's pattern is sampled at place + wind × time: it moves against `wind`.
+        # The weather's pattern is sampled at place + wind * time: it moves against `wind`.
         drifted = np.array(self.start) - np.array(wind) * (seconds - self.begin_s)
         along = np.linspace(-_CLOUD_HEIGHTS, _CLOUD_HEIGHTS, 600)[:, None]
         plane = drifted + along * np.array([np.cos(self.heading), np.sin(self.heading)])
@@ -57,12 +58,14 @@ class Contrail:
         put_stroke(canvas, x, y, imaged, np.full(600, strength, np.float32), width)
 
 
-def put_stroke(canvas: Canvas, x: Floats, y: Floats, kept: Floats, rise: Floats, width_px: float) -> None:
+def put_stroke(
+    canvas: Canvas, x: Floats, y: Floats, kept: NDArray[np.bool_], rise: Floats, width_px: float
+) -> None:
     """A soft line of a rise in gray levels through points, filled in so that neighbours overlap."""
     fill = np.arange(len(x) * 4) / 4
     knots = np.arange(len(x))
     x, y, rise = (np.interp(fill, knots, values).astype(np.float32) for values in (x, y, rise))
-    kept = canvas.inside(x, y) & kept[np.minimum(np.rint(fill).astype(int), len(knots) - 1)].astype(bool)
+    kept = canvas.inside(x, y) & kept[np.minimum(np.rint(fill).astype(int), len(knots) - 1)]
     spacing = np.minimum(np.hypot(np.gradient(x), np.gradient(y)), 2 * width_px)
     x, y, rise, spacing = x[kept], y[kept], rise[kept], spacing[kept]
     light = rise * canvas.clarity(x, y) * np.sqrt(2 * np.pi) * width_px * spacing
@@ -84,7 +87,7 @@ def put_insect(rng: np.random.Generator, canvas: Canvas) -> None:
     flutter = 1 + rng.uniform(0, 0.9) * np.sin(along * rng.uniform(10, 120))
     rise = np.exp(rng.uniform(np.log(4), np.log(70))) * np.sin(np.pi * along) ** 0.5 * flutter
     wide = round(width / 800 * rng.uniform(1.2, 6), 1)
-    everywhere = np.ones(160, np.float32)
+    everywhere = np.ones(160, np.bool_)
     put_stroke(canvas, x.astype(np.float32), y.astype(np.float32), everywhere, rise.astype(np.float32), wide)
 
 
@@ -117,7 +120,9 @@ def headlight(rng: np.random.Generator, camera: Camera, maps: Scenery) -> Floats
     across = maps.directions @ np.array([np.cos(azimuth), -np.sin(azimuth), 0], np.float32)
     angle = np.arctan2(across, towards) / rng.uniform(0.05, 0.4)
     return np.asarray(
-        level * np.exp(-0.5 * angle**2) * np.exp(-np.maximum(maps.directions[..., 2], 0) / rng.uniform(0.06, 0.5)),
+        level
+        * np.exp(-0.5 * angle**2)
+        * np.exp(-np.maximum(maps.directions[..., 2], 0) / rng.uniform(0.06, 0.5)),
         np.float32,
     )
 

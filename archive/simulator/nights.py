@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from nightsift.archive.simulator.clutter import (
     put_stroke,
 )
 from nightsift.archive.simulator.objects import (
+    USUAL_RATES,
     Flyer,
     Rates,
     TrueObject,
@@ -31,7 +33,7 @@ from nightsift.archive.simulator.objects import (
 from nightsift.archive.simulator.output import coloured, watermark
 from nightsift.archive.simulator.scenery import Lamp, Scenery, scenery
 from nightsift.archive.simulator.sky import Ephemeris, equatorial_to_local, moonlight, stars, twilight
-from nightsift.archive.simulator.weather import Weather
+from nightsift.archive.simulator.weather import Clouds, Weather
 
 _DUSK_DEG = -6.0
 _BRIGHTEST_SKY = 110.0
@@ -64,7 +66,7 @@ class SimulatedNight:
     """
 
     def __init__(
-        self, simulated: SimulatedStation, night: date, frames: int, seed: int, rates: Rates = Rates()
+        self, simulated: SimulatedStation, night: date, frames: int, seed: int, rates: Rates = USUAL_RATES
     ) -> None:
         self.station, self.camera, self.night = simulated.station, simulated.camera, night
         self._key = (seed, simulated.camera.scene, night.toordinal())
@@ -79,7 +81,6 @@ class SimulatedNight:
         self._rain = bool(np.median(self._weather.cover) > -0.5 and rng.random() < 0.25)
         self._pumping = self.camera.pumping * rng.uniform(0.3, 1.5)
         self._rates = rates
-        self._flyers: tuple[Flyer, ...] | None = None
 
     def render(self, index: int) -> tuple[NDArray[np.uint8], list[TrueObject]]:
         """Frame ``index`` before JPEG, uint8 (H, W) or (H, W, 3) BGR, and what can be seen in it."""
@@ -95,9 +96,11 @@ class SimulatedNight:
             contrail.put(canvas, self._weather.wind, begin_s)
         for number, lamp in enumerate(maps.lamps):
             _put_lamp(rng, image, lamp, self._rng(2, 100 * (index // 40) + number))
-        seen = self._put_flyers(canvas, maps, begin_s)
+        seen = self._put_flyers(canvas, begin_s)
         self._put_clutter(rng, canvas, index)
-        image.reshape(-1)[maps.hot[0]] += maps.hot[1] * rng.normal(1, 0.12, len(maps.hot[0])).astype(np.float32)
+        image.reshape(-1)[maps.hot[0]] += maps.hot[1] * rng.normal(1, 0.12, len(maps.hot[0])).astype(
+            np.float32
+        )
         gray = _read_out(rng, image, maps, camera)
         pixels = coloured(rng, gray, maps, camera) if camera.colour else gray
         watermark(pixels, camera, self.station, start, gain)
@@ -122,7 +125,7 @@ class SimulatedNight:
         weather, camera = self._weather, self.camera
         dusk = twilight(maps.directions, sun)
         lunar = moonlight(maps.directions, moon, self._ephemeris.illumination, camera.moon_bloom_deg)
-        cloud = weather.density(maps.plane, maps.fine, begin_s, self.station.exposure_s, camera.stacked)
+        cloud = self._clouds.thickness(begin_s, self.station.exposure_s, camera.stacked)
         through = np.exp(-weather.opacity * cloud - weather.haze / np.maximum(maps.directions[..., 2], 0.15))
         ambient = maps.glow * (0.6 + camera.town_glow) + np.minimum(lunar, 30) + dusk
         light = (maps.glow + dusk + lunar) * through
@@ -137,14 +140,14 @@ class SimulatedNight:
         jitter = float(np.exp(rng.normal(0, self._pumping)))
         if not self.camera.auto_exposure:
             return jitter
-        step = 1 + 3 * self._pumping
-        wanted = min(1.0, max(_BRIGHTEST_SKY, 1.3 * self.camera.sky) / float(np.minimum(light, 600).mean()))
+        step = 1 + 2 * self._pumping
+        wanted = min(1.0, max(_BRIGHTEST_SKY, 1.3 * self.camera.sky) / float(light.mean()))
         return float(step ** np.round(np.log(wanted) / np.log(step))) * jitter
 
     def _put_stars(self, rng: np.random.Generator, canvas: Canvas, start: datetime) -> None:
         camera = self.camera
         vectors, magnitudes = stars()
-        count = int(np.searchsorted(magnitudes, camera.limiting_magnitude + 0.6))
+        count = int(np.searchsorted(magnitudes, camera.limiting_magnitude + 0.25))
         at = [start, start + timedelta(seconds=self.station.exposure_s)]
         (x0, y0, imaged), (x1, y1, _) = (
             camera.lens.project(vectors[:count] @ equatorial_to_local(self.station, t).T.astype(np.float32))
@@ -167,9 +170,7 @@ class SimulatedNight:
                 x, y = x0 + part * (x1 - x0), y0 + part * (y1 - y0)
                 add_points(canvas.image, x[chosen], y[chosen], (light[chosen] / steps), spread)
 
-    def _put_flyers(self, canvas: Canvas, maps: Scenery, begin_s: float) -> list[TrueObject]:
-        if self._flyers is None:
-            self._flyers = self._draw_flyers(maps)
+    def _put_flyers(self, canvas: Canvas, begin_s: float) -> list[TrueObject]:
         end_s = begin_s + self.station.exposure_s
         seen = []
         for flyer in self._flyers:
@@ -181,9 +182,15 @@ class SimulatedNight:
                 _put_afterglow(canvas, flyer, begin_s - flyer.end_s)
         return [true for true in seen if true]
 
-    def _draw_flyers(self, maps: Scenery) -> tuple[Flyer, ...]:
+    @cached_property
+    def _clouds(self) -> Clouds:
+        maps = scenery(self.camera)
+        return Clouds(self._weather, maps.plane, maps.fine)
+
+    @cached_property
+    def _flyers(self) -> tuple[Flyer, ...]:
         """Everything that passes in the night; meteors begin inside exposures."""
-        rng, rates, station = self._rng(5, 0), self._rates, self.station
+        rng, rates, station, maps = self._rng(5, 0), self._rates, self.station, scenery(self.camera)
         begins = np.array([self._ephemeris.seconds(start) for start in self.starts_utc])
         number = rng.poisson(rates.meteors * len(begins))
         meteors = rng.choice(begins, number) + rng.uniform(0, station.exposure_s, number)
@@ -253,7 +260,7 @@ def _put_flash(canvas: Canvas, fireball: Flyer) -> None:
     middle = (fireball.begin_s + fireball.end_s) / 2
     x, y, imaged = canvas.camera.lens.project(fireball.directions(np.array([middle]))[0])
     if imaged[0]:
-        halo = blob(canvas.camera.width * 0.12, 1.2) * np.float32(fireball.peak / 25 * canvas.gain)
+        halo = blob(canvas.camera.width * 0.14, 2) * np.float32(fireball.peak / 30 * canvas.gain)
         add_patch(canvas.image, halo, int(x[0]) - halo.shape[0] // 2, int(y[0]) - halo.shape[0] // 2)
 
 
@@ -273,7 +280,10 @@ def _read_out(rng: np.random.Generator, image: Floats, maps: Scenery, camera: Ca
     deviation += np.float32(camera.noise**2 * (1 - camera.shot_share))
     np.sqrt(deviation, out=deviation)
     grain = maps.grains[rng.integers(len(maps.grains))]
-    top, left = rng.integers(0, grain.shape[0] - camera.height), rng.integers(0, grain.shape[1] - camera.width)
+    top, left = (
+        rng.integers(0, grain.shape[0] - camera.height),
+        rng.integers(0, grain.shape[1] - camera.width),
+    )
     deviation *= grain[top : top + camera.height, left : left + camera.width]
     deviation += image
     return np.asarray(cv2.convertScaleAbs(np.maximum(deviation, 0, out=deviation)))

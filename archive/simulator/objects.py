@@ -13,6 +13,7 @@ from nightsift.archive.simulator.scenery import Scenery
 
 Kind = Literal["meteor", "satellite", "aircraft"]
 
+
 @dataclass(frozen=True)
 class Rates:
     """Mean numbers per frame of what passes in front of a camera and of what goes wrong in it."""
@@ -22,6 +23,9 @@ class Rates:
     aircraft: float = 0.02
     dropped: float = 0.01
     corrupt: float = 0.01
+
+
+USUAL_RATES = Rates()
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ def _try_meteor(
             rise=rng.uniform(0.3, 2.5),
             fall=rng.uniform(0.2, 1.6),
             flares=tuple(
-                (rng.uniform(0.4, 0.95), rng.uniform(0.01, 0.05), rng.uniform(0.3, 2.5)) for _ in range(flares)
+                (rng.uniform(0.4, 0.95), rng.uniform(0.01, 0.05), rng.uniform(0.3, 2.5))
+                for _ in range(flares)
             ),
         ),
         afterglow=rng.uniform(0.02, 0.15) if bright > 50 and rng.random() < 0.5 else 0.0,
@@ -148,9 +153,9 @@ def _try_meteor(
 
 
 def _meteor_peak(rng: np.random.Generator, camera: Camera) -> float:
-    """Many faint, few bright: counts fall as the brightness to the power of −0.9."""
-    faintest = 2.5 + 1.7 * camera.noise
-    return float(min(faintest * rng.random() ** (-1 / 0.9), 1500))
+    """Many faint, few bright: counts fall as the brightness to the power of -0.85."""
+    faintest = 3.0 + 2.2 * camera.noise
+    return float(min(faintest * rng.random() ** (-1 / 0.85), 1500))
 
 
 def draw_satellites(rng: np.random.Generator, camera: Camera, closest: list[float]) -> list[Flyer]:

@@ -69,7 +69,10 @@ def scenery(camera: Camera) -> Scenery:
     rng = np.random.default_rng([camera.scene, 2])
     seen, inside = camera.lens.unproject(*pixel_grid(camera.width, camera.height, 1))
     clearance_deg, leafy = _clearance(rng, camera, seen)
-    open_sky = np.clip(clearance_deg * camera.lens.focal_px / 57.3 + 0.5, 0, 1)
+    soft = np.where(leafy, 0.5, 1.0) * camera.lens.focal_px / 57.3
+    open_sky = np.clip(clearance_deg * soft + 0.5, 0, 1)
+    for _ in range(rng.poisson(0.2)):
+        open_sky *= _wire(rng, camera)
     lit = _vignetting(camera, seen) * inside
     town = rng.uniform(0, 2 * np.pi)
     factor = max(1, round(camera.width / _COARSE_WIDTH))
@@ -80,7 +83,7 @@ def scenery(camera: Camera) -> Scenery:
         throughput=(lit * open_sky).astype(np.float32),
         foreground=_foreground(rng, camera, inside, 1 - open_sky),
         leaves=leaves,
-        sway=rng.normal(0, 0.25, len(leaves)).astype(np.float32),
+        sway=smooth_noise(rng, camera.shape, 1.5).reshape(-1)[leaves] * np.float32(rng.uniform(0, 0.2)),
         directions=coarse,
         plane=plane,
         fine=fine,
@@ -101,39 +104,39 @@ def pixel_grid(width: int, height: int, factor: int) -> tuple[Floats, Floats]:
     return tuple(np.meshgrid(x.astype(np.float32), y.astype(np.float32)))  # type: ignore[return-value]
 
 
-def _clearance(
-    rng: np.random.Generator, camera: Camera, seen: Floats
-) -> tuple[Floats, NDArray[np.bool_]]:
+def _clearance(rng: np.random.Generator, camera: Camera, seen: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Height of each pixel above the obstacles in degrees, and where those are trees."""
     degrees = np.arange(720) / 2
     hills = rng.uniform(-1, 5) + 2.0 * _ring_noise(rng, 40) + 0.8 * _ring_noise(rng, 6)
-    houses = rng.uniform(0, 4) * (np.round(_ring_noise(rng, 8)) > 0)
+    houses = rng.uniform(0, 2.5) * (_ring_noise(rng, 3) > 0.8)
     crowns = np.zeros(720)
     for _ in range(rng.poisson(6 * camera.trees)):
         apart = (degrees - rng.uniform(0, 360) + 180) % 360 - 180
-        crowns = np.maximum(crowns, rng.uniform(6, 34) * np.exp(-0.5 * (apart / rng.uniform(3, 18)) ** 2))
+        crowns = np.maximum(
+            crowns,
+            rng.uniform(4, 26) * np.exp(-0.5 * np.abs(apart / rng.uniform(5, 25)) ** rng.uniform(2, 4)),
+        )
     azimuth_deg = np.degrees(np.arctan2(seen[..., 0], seen[..., 1])) % 360
     place = (azimuth_deg * 2).astype(np.int32) % 720
     crown = crowns.astype(np.float32)[place]
     scale = camera.width / 800
-    rough = 0.55 * smooth_noise(rng, camera.shape, 1.2 * scale) + 0.6 * smooth_noise(rng, camera.shape, 4 * scale)
+    rough = sum(0.7 * smooth_noise(rng, camera.shape, px * scale) for px in (0.9, 2.5, 8))
     leafy = crown > 3
     altitude_deg = np.degrees(np.arcsin(np.clip(seen[..., 2], -1, 1)))
     ground = (hills + houses).astype(np.float32)[place]
     clearance = altitude_deg - np.maximum(ground, crown) + leafy * rough * np.minimum(crown / 6, 2.5)
-    for _ in range(rng.poisson(0.5)):
-        clearance = np.where(_wire(rng, camera), -1.0, clearance)
     return clearance.astype(np.float32), leafy
 
 
-def _wire(rng: np.random.Generator, camera: Camera) -> NDArray[np.bool_]:
+def _wire(rng: np.random.Generator, camera: Camera) -> Floats:
+    """What a sagging cable leaves of the sky."""
     canvas = np.zeros(camera.shape, np.uint8)
     begin, end = (rng.uniform(-0.2, 1.2, 2) * (camera.width, camera.height) for _ in range(2))
     sag = rng.uniform(0, 0.06) * camera.height
     along = np.linspace(0, 1, 40)[:, None]
     points = begin + along * (end - begin) + np.array([0, 4 * sag]) * along * (1 - along)
-    cv2.polylines(canvas, [points.astype(np.int32)], False, 1, 1)
-    return canvas > 0
+    cv2.polylines(canvas, [(points * 16).astype(np.int32)], False, 255, 1, cv2.LINE_AA, 4)
+    return np.asarray(1 - canvas / 255 * rng.uniform(0.2, 0.8), np.float32)
 
 
 def _ring_noise(rng: np.random.Generator, width: float) -> NDArray[np.float64]:
@@ -148,9 +151,11 @@ def _vignetting(camera: Camera, seen: Floats) -> Floats:
     return np.asarray(on_axis ** (0.25 if camera.lens.kind == "equidistant" else 1.5), np.float32)
 
 
-def _foreground(rng: np.random.Generator, camera: Camera, inside: NDArray[np.bool_], hidden: Floats) -> Floats:
-    shade = camera.sky * rng.uniform(0.1, 0.6)
-    texture = 1 + 0.25 * smooth_noise(rng, camera.shape, camera.width / 100)
+def _foreground(
+    rng: np.random.Generator, camera: Camera, inside: NDArray[np.bool_], hidden: Floats
+) -> Floats:
+    shade = camera.sky * rng.uniform(0.03, 0.35)
+    texture = 1 + 0.2 * (smooth_noise(rng, camera.shape, 1.5) + smooth_noise(rng, camera.shape, 12))
     light = np.where(inside, hidden * shade * np.maximum(texture, 0.2), 0)
     if camera.lens.edge_deg > 88:  # the dome's own reflections around the image circle
         rim = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
@@ -194,7 +199,8 @@ def _lamps(rng: np.random.Generator, camera: Camera, town: float) -> list[Lamp]:
     azimuths = town + rng.normal(0, 0.6, camera.lamps)
     altitudes = np.radians(rng.uniform(-1, 5, camera.lamps))
     places = np.stack(
-        [np.cos(altitudes) * np.sin(azimuths), np.cos(altitudes) * np.cos(azimuths), np.sin(altitudes)], axis=1
+        [np.cos(altitudes) * np.sin(azimuths), np.cos(altitudes) * np.cos(azimuths), np.sin(altitudes)],
+        axis=1,
     )
     x, y, imaged = camera.lens.project(places.astype(np.float32))
     within = imaged & (x > 0) & (x < camera.width - 1) & (y > 0) & (y < camera.height - 1)
@@ -206,7 +212,9 @@ def _lamp(rng: np.random.Generator, camera: Camera, x_px: float, y_px: float) ->
     reach = int(9 * size) + 2
     row, column = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     radius = np.hypot(row, column) / size
-    spikes = 1 + rng.uniform(0, 2) * np.cos(rng.integers(2, 5) * np.arctan2(row, column) + rng.uniform(0, 6)) ** 8
+    spikes = (
+        1 + rng.uniform(0, 2) * np.cos(rng.integers(2, 5) * np.arctan2(row, column) + rng.uniform(0, 6)) ** 8
+    )
     peak = rng.uniform(40, 600)
     glow = peak * (np.exp(-0.5 * radius**2) + 0.06 * spikes * np.exp(-radius / 2.2))
     left, top = round(float(x_px)) - reach, round(float(y_px)) - reach

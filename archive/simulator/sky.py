@@ -45,9 +45,9 @@ class Ephemeris:
             )
             sky = AltAz(obstime=times, location=place)
             sun, moon = (get_body(body, times, place).transform_to(sky) for body in ("sun", "moon"))
-        vectors = [_east_north_up(body.az.radian, body.alt.radian) for body in (sun, moon)]
-        elongation = np.arccos(np.clip((vectors[0] * vectors[1]).sum(axis=1).mean(), -1, 1))
-        return cls(begin_utc, *vectors, illumination=float((1 - np.cos(elongation)) / 2))
+        sun_at, moon_at = (_east_north_up(body.az.radian, body.alt.radian) for body in (sun, moon))
+        elongation = np.arccos(np.clip((sun_at * moon_at).sum(axis=1).mean(), -1, 1))
+        return cls(begin_utc, sun_at, moon_at, float((1 - np.cos(elongation)) / 2))
 
     def seconds(self, time_utc: datetime) -> float:
         """Seconds since ``begin_utc``."""
@@ -124,12 +124,14 @@ def air_mass(sine_altitude: Floats) -> Floats:
 def twilight(directions: Floats, sun: NDArray[np.float64]) -> Floats:
     """Brightness of the twilight sky for directions (..., 3), 1 being that of the moonless night."""
     altitude_deg = np.degrees(np.arcsin(sun[2]))
-    if altitude_deg < -17:
+    if altitude_deg < -18:
         return np.zeros(directions.shape[:-1], np.float32)
-    strength = 10 ** (0.33 * min(altitude_deg + 11.5, 11.0))
+    strength = 10 ** (0.33 * min(altitude_deg + 10.5, 11.0))
     towards = directions @ np.array([sun[0], sun[1], 0.0], np.float32) / np.hypot(sun[0], sun[1])
     low = np.exp(-np.maximum(directions[..., 2], 0) / 0.35)
-    return np.asarray(strength * (0.35 + 0.25 * (1 + towards) + 0.9 * low * (1 + towards) ** 2 / 4), np.float32)
+    return np.asarray(
+        strength * (0.35 + 0.25 * (1 + towards) + 0.9 * low * (1 + towards) ** 2 / 4), np.float32
+    )
 
 
 def moonlight(directions: Floats, moon: NDArray[np.float64], illumination: float, bloom_deg: float) -> Floats:

@@ -32,7 +32,7 @@ def fractal(kind: int, roughness: float) -> Floats:
 class Weather:
     """The clouds of one night.
 
-    ``cover`` (from about −2, clear, to 2, overcast) changes from knot to knot; winds are in cloud heights a
+    ``cover`` (from about -2, clear, to 2, overcast) changes from knot to knot; winds are in cloud heights a
     second, ``grain`` is texture pixels a cloud height.
     """
 
@@ -61,8 +61,8 @@ class Weather:
         thin = mood == "thin"
         return cls(
             cover=(centre + spread * walk).astype(np.float32),
-            opacity=rng.uniform(0.3, 1.0) if thin else rng.uniform(1.2, 5.0),
-            softness=rng.uniform(1.5, 3.0) if thin else rng.uniform(0.5, 1.8),
+            opacity=rng.uniform(0.15, 0.7) if thin else np.exp(rng.uniform(np.log(0.5), np.log(4.0))),
+            softness=rng.uniform(1.2, 3.0) if thin else rng.uniform(0.6, 2.2),
             brightness=rng.uniform(0.2, 0.8) if thin else np.exp(rng.uniform(np.log(0.3), np.log(3.0))),
             wind=(speed * np.cos(heading), speed * np.sin(heading)),
             shear=(1.4 * speed * np.cos(aside), 1.4 * speed * np.sin(aside)),
@@ -71,47 +71,65 @@ class Weather:
             kind=int(rng.integers(3)),
         )
 
-    def density(self, plane: Floats, fine: Floats, seconds: float, exposure_s: float, stacked: bool) -> Floats:
-        """Cloud from 0 (none) to 1 over an exposure, (h, w).
+
+class _Layer:
+    """A fractal seen along fixed lines of sight, moved by wind alone."""
+
+    def __init__(self, texture: Floats, plane: Floats, texels: float, wind: tuple[float, float]) -> None:
+        self._texture = np.tile(texture, (2, 2))
+        self._places = plane * np.float32(texels) % _SIZE
+        self._texels_s = np.array(wind) * texels
+
+    def at(self, seconds: float) -> Floats:
+        drift = self._texels_s * seconds % _SIZE
+        column, row = drift.astype(int)
+        x, y = cv2.split(self._places + (drift % 1).astype(np.float32))
+        moved = self._texture[row : row + _SIZE + 2, column : column + _SIZE + 2]
+        return np.asarray(cv2.remap(moved, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+class Clouds:
+    """The clouds of a night as one camera sees them.
+
+    Parameters
+    ----------
+    weather
+        Of the night.
+    plane, fine
+        From `plane_of`.
+    """
+
+    def __init__(self, weather: Weather, plane: Floats, fine: Floats) -> None:
+        self._weather, self._fine = weather, np.float32(0.45) * fine
+        self._coarse = _Layer(fractal(weather.kind, 1.9), plane, weather.grain, weather.wind)
+        self._detail = _Layer(fractal(weather.kind + 3, 1.5), plane, 2.3 * weather.grain, weather.shear)
+
+    def thickness(self, seconds: float, exposure_s: float, stacked: bool) -> Floats:
+        """Thickness over an exposure, 0 (none) to about 3, (h, w).
 
         Parameters
         ----------
-        plane
-            Where each line of sight meets the plane of the clouds, cloud heights, (h, w, 2).
-        fine
-            Weight of the fine structure, (h, w): 0 where a pixel covers many of its waves.
         seconds
             Begin of the exposure since the night's.
         exposure_s, stacked
             A long exposure smears the clouds, a maximum of short ones keeps their bright edges.
         """
-        cover = np.interp(seconds / _KNOT_S, np.arange(len(self.cover)), self.cover)
-        if cover < -3:
-            return np.zeros(plane.shape[:2], np.float32)
-        drift_px = np.hypot(*self.wind) * exposure_s * self.grain
-        moments = int(np.clip(np.ceil(drift_px / 4), 1, 7))
+        weather = self._weather
+        cover = np.interp(seconds / _KNOT_S, np.arange(len(weather.cover)), weather.cover)
+        if cover < -3.5:
+            return np.zeros(self._fine.shape, np.float32)
+        drift = np.hypot(*weather.wind) * exposure_s * weather.grain
+        moments = int(np.clip(np.ceil(drift / 4), 1, 6))
         times = seconds + exposure_s * (np.arange(moments) + 0.5) / moments
-        fields = [self._field(plane, fine, float(time)) for time in times]
-        field = np.maximum.reduce(fields) if stacked else np.mean(fields, axis=0)
-        return np.asarray(np.clip((field + cover) / self.softness + 0.5, 0, 1), np.float32)
-
-    def _field(self, plane: Floats, fine: Floats, seconds: float) -> Floats:
-        coarse = self._sample(fractal(self.kind, 1.9), plane, self.wind, 1.0, seconds)
-        detail = self._sample(fractal(self.kind + 3, 1.5), plane, self.shear, 2.3, seconds)
-        return coarse + 0.45 * fine * detail
-
-    def _sample(
-        self, texture: Floats, plane: Floats, wind: tuple[float, float], scale: float, seconds: float
-    ) -> Floats:
-        places = (plane + np.array(wind, np.float32) * np.float32(seconds)) * np.float32(self.grain * scale)
-        places %= _SIZE
-        return np.asarray(
-            cv2.remap(texture, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        )
+        fields = [self._coarse.at(time) + self._fine * self._detail.at(time) for time in times]
+        field = np.maximum.reduce(fields) if stacked else sum(fields[1:], fields[0]) / np.float32(moments)
+        excess = (field + np.float32(cover)) * np.float32(3 / weather.softness)
+        soft = np.maximum(excess, 0) + np.log1p(np.exp(-np.abs(excess)))
+        return np.asarray(np.maximum(soft / 3 - 0.02, 0), np.float32)
 
 
 def plane_of(directions: Floats) -> tuple[Floats, Floats]:
-    """Where lines of sight (h, w, 3) meet the plane of the clouds, and how much fine structure shows there."""
+    """Where lines of sight (h, w, 3) meet the plane of the clouds, and how much fine structure shows."""
     up = np.maximum(directions[..., 2], 0.09)
     fine = np.clip((directions[..., 2] - 0.1) / 0.3, 0, 1).astype(np.float32)
     return (directions[..., :2] / up[..., None]).astype(np.float32), fine
