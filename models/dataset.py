@@ -36,7 +36,10 @@ from nightsift.models.recipe import Recipe
 SATELLITE: Final = "satellite"
 LEAST_SNR: Final = 2.5
 LEAST_LENGTH_PX: Final = 6.0
-LEAST_SIGNIFICANCE: Final = 5.0
+LEAST_SIGNIFICANCE: Final = 7.0
+# Deviation below which quiet surroundings do not make a trail any clearer.
+_QUIET_LEVELS: Final = 12.0
+_GEOMETRY: Final = ("x_begin_px", "y_begin_px", "x_end_px", "y_end_px", "length_px", "peak", "snr")
 _LONGEST_NIGHT_S: Final = 17 * 3600
 _FIRST_NIGHT: Final = date(2020, 1, 1)
 
@@ -84,7 +87,7 @@ class Samples:
         uint8, (n, size, size): differences as the recipe resizes them.
     truth
         One row per image: ``station``, ``night``, ``height``, ``width``; ``meteors``, ``satellites`` and
-        ``aircraft`` that can be told from the noise in the difference; ``faint`` meteors that cannot; and of
+        ``aircraft`` that stand out of the noise in the image; ``faint`` meteors that do not; and of
         the most significant meteor, else of the most significant other object, ``kind`` (empty if there is
         none), ``x_begin_px``, ``y_begin_px``, ``x_end_px``, ``y_end_px``, ``length_px``, ``peak``, ``snr``
         and ``significance``.
@@ -236,34 +239,41 @@ def _draw_run(
     rendered = (night.render(index) for index in range(begin, begin + job.data.frames))
     decoded = ((decode_gray(encode_frame(image)), objects) for image, objects in rendered)
     for (previous, _), (current, objects) in pairwise(decoded):
-        risen = difference(current, previous, job.recipe.threshold)
-        yield job.recipe.resize(risen), describe(risen, objects)
+        image = job.recipe.resize(difference(current, previous, job.recipe.threshold))
+        yield image, describe(image, current.shape, objects, job.recipe)
 
 
-def describe(risen: NDArray[np.bool_], objects: Sequence[TrueObject]) -> dict[str, object]:
+def describe(
+    image: NDArray[np.uint8], shape: tuple[int, int], objects: Sequence[TrueObject], recipe: Recipe
+) -> dict[str, object]:
     """One row of `Samples.truth` without its station and night.
 
     Parameters
     ----------
-    risen
-        The difference, boolean, (height, width).
+    image
+        The network's input, uint8, (size, size).
+    shape
+        (height, width) of the frame.
     objects
-        What the current frame truly shows.
+        What the frame truly shows.
+    recipe
+        How the difference became ``image``.
     """
-    seen = [(_significance(risen, item), item) for item in objects]
-    clear = [pair for pair in seen if pair[0] >= LEAST_SIGNIFICANCE and _is_sizeable(pair[1])]
-    count = {kind: sum(item.kind == kind for _, item in clear) for kind in (METEOR, SATELLITE, "aircraft")}
+    seen = [(_significance(image, _ends(item, shape, recipe)), item) for item in objects]
+    clear = [item for significance, item in seen if significance >= LEAST_SIGNIFICANCE and _is_sizeable(item)]
+    count = {kind: sum(item.kind == kind for item in clear) for kind in (METEOR, SATELLITE, "aircraft")}
     meteors = sum(item.kind == METEOR for item in objects)
-    main = max(seen, key=lambda pair: (pair[1].kind == METEOR, pair[0]), default=(np.nan, None))
+    significance, main = max(seen, key=lambda pair: (pair[1].kind == METEOR, pair[0]), default=(np.nan, None))
     return {
-        "height": risen.shape[0],
-        "width": risen.shape[1],
+        "height": shape[0],
+        "width": shape[1],
         "meteors": count[METEOR],
         "satellites": count[SATELLITE],
         "aircraft": count["aircraft"],
         "faint": meteors - count[METEOR],
-        "significance": main[0],
-        **_geometry(main[1]),
+        "kind": main.kind if main else "",
+        **{name: getattr(main, name, np.nan) for name in _GEOMETRY},
+        "significance": significance,
     }
 
 
@@ -271,25 +281,26 @@ def _is_sizeable(item: TrueObject) -> bool:
     return item.snr >= LEAST_SNR and item.length_px >= LEAST_LENGTH_PX
 
 
-def _geometry(item: TrueObject | None) -> dict[str, object]:
-    names = ("x_begin_px", "y_begin_px", "x_end_px", "y_end_px", "length_px", "peak", "snr")
-    values = {name: getattr(item, name, np.nan) for name in names}
-    return {"kind": item.kind if item else "", **values}
+def _ends(item: TrueObject, shape: tuple[int, int], recipe: Recipe) -> NDArray[np.float64]:
+    # Begin and end in pixels of the network's input, centres at integers, (2, 2).
+    x_px, y_px = np.array([item.x_begin_px, item.x_end_px]), np.array([item.y_begin_px, item.y_end_px])
+    return np.stack(recipe.from_frame(x_px, y_px, shape), axis=1) * recipe.size_px - 0.5
 
 
-def _significance(risen: NDArray[np.bool_], item: TrueObject) -> float:
-    """By how many deviations the True pixels on a trail exceed what its surroundings let expect."""
-    ends = np.array([[item.x_begin_px, item.y_begin_px], [item.x_end_px, item.y_end_px]])
-    corner = np.maximum(np.floor(ends.min(0)).astype(int) - 12, 0)
-    stop = np.ceil(ends.max(0)).astype(int) + 13
-    crop = risen[corner[1] : stop[1], corner[0] : stop[0]]
-    on, near, around = (_stroke(crop.shape, ends - corner, thickness) for thickness in (3, 7, 21))
-    noise = float(crop[around & ~near].mean()) if (around & ~near).any() else 0.0
-    expected = noise * on.sum()
-    return float((crop[on].sum() - expected) / np.sqrt(expected * (1 - noise) + 1))
+def _significance(image: NDArray[np.uint8], ends: NDArray[np.float64]) -> float:
+    """By how many deviations the mean level on a trail exceeds that of its surroundings."""
+    corner = np.maximum(np.floor(ends.min(0)).astype(int) - 8, 0)
+    stop = np.ceil(ends.max(0)).astype(int) + 9
+    crop = image[corner[1] : stop[1], corner[0] : stop[0]].astype(np.float64)
+    on, near, around = (_stroke(crop.shape, ends - corner, thickness) for thickness in (1, 5, 15))
+    outside = crop[around & ~near]
+    if not outside.size or not on.any():
+        return 0.0
+    deviation = np.hypot(outside.std(), _QUIET_LEVELS) / np.sqrt(on.sum())
+    return float((crop[on].mean() - outside.mean()) / deviation)
 
 
-def _stroke(shape: tuple[int, int], ends: NDArray[np.float64], thickness: int) -> NDArray[np.bool_]:
+def _stroke(shape: tuple[int, ...], ends: NDArray[np.float64], thickness: int) -> NDArray[np.bool_]:
     canvas = np.zeros(shape, np.uint8)
     begin, end = (tuple(int(v) for v in np.rint(point)) for point in ends)
     cv2.line(canvas, begin, end, 1, thickness)

@@ -17,7 +17,7 @@ from nightsift.models.package import METEOR
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating]
 
-_SNR_EDGES = (2.5, 5.0, 10.0, 20.0, 50.0, np.inf)
+_SNR_EDGES = (0.0, 2.5, 5.0, 10.0, 20.0, 50.0, np.inf)
 _LENGTH_EDGES = (0.0, 2.0, 5.0, 10.0, np.inf)
 
 
@@ -141,14 +141,14 @@ def _share(hit: Mask, rows: Mask) -> Share:
 
 
 def _meteor_bins(truth: pd.DataFrame) -> dict[str, Mask]:
+    present = (truth["kind"] == METEOR).to_numpy()
     clear = (truth["meteors"] > 0).to_numpy()
-    hidden = (truth["faint"] > 0).to_numpy() & ~clear
     width_percent = (100 * truth["length_px"] / truth["width"]).to_numpy()
     return {
-        "told from the noise": clear,
-        **_bins("snr", truth["snr"].to_numpy(), _SNR_EDGES, clear, ""),
-        **_bins("length", width_percent, _LENGTH_EDGES, clear, " % of the width"),
-        "not told from the noise (not in the tables above)": hidden,
+        "clear": clear,
+        **_bins("clear, length", width_percent, _LENGTH_EDGES, clear, " % of the width"),
+        "all, faint ones and those in clouds included": present,
+        **_bins("all, snr", truth["snr"].to_numpy(), _SNR_EDGES, present, ""),
     }
 
 
