@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,6 @@ def write_tables(workspace: Workspace, key: str, schema: Any, tables: Iterable[A
     return WrittenFile(key, rows, len(data), hashlib.sha256(data).hexdigest())
 
 
-def read_table(workspace: Workspace, key: str) -> Any:
-    """Read one file whole."""
-    return pq.read_table(pa.BufferReader(workspace.read(key)))
+def read_table(workspace: Workspace, key: str, columns: Sequence[str] | None = None) -> Any:
+    """Read one file; all columns by default."""
+    return pq.read_table(pa.BufferReader(workspace.read(key)), columns=columns)

@@ -18,6 +18,8 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+import pyarrow as pa
+
 from nightsift import __version__
 from nightsift.archive.errors import ConfigurationError, NightsiftError, UsageError
 from nightsift.archive.layouts import FrameRef
@@ -26,7 +28,7 @@ from nightsift.archive.receipts import ReceiptName, read_receipt
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Workspace
 from nightsift.catalogs.nights import NightRows, coverage_table, scored_night, unscored_night
-from nightsift.catalogs.parquet import WrittenFile, write_tables
+from nightsift.catalogs.parquet import WrittenFile, read_table, write_tables
 from nightsift.catalogs.schema import CANDIDATES, COVERAGE, FRAMES
 from nightsift.catalogs.scores import read_scores
 
@@ -138,7 +140,7 @@ def build_release(
     settings: ReleaseSettings,
     progress: Callable[[NightSource], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write a release of all ``sources`` (sorted by station and night), then point ``latest`` to it.
+    """Write a release of all ``sources``, sorted by station and night.
 
     Returns
     -------
@@ -171,8 +173,13 @@ def build_release(
     files.append(write_tables(workspace, key, COVERAGE, [coverage_table(coverage)]))
     content = _release_json(name, files, coverage, settings)
     workspace.write(f"releases/{name}/release.json", (json.dumps(content, indent=1) + "\n").encode())
-    workspace.write(LATEST, f"{name}\n".encode())
     return content
+
+
+def point_latest(workspace: Workspace, name: str) -> None:
+    """Make ``latest`` name a release."""
+    if latest_release(workspace) != name:
+        workspace.write(LATEST, f"{name}\n".encode())
 
 
 def _rows(
@@ -221,3 +228,29 @@ def _release_json(
         },
         "files": [{**asdict(file), "key": file.key.removeprefix(prefix)} for file in files],
     }
+
+
+def read_product(
+    workspace: Workspace, release: Mapping[str, Any], product: str, columns: Sequence[str] | None = None
+) -> Any:
+    """Read ``candidates``, ``frames`` or ``coverage`` of a release as one Arrow table, with ``station``.
+
+    Parameters
+    ----------
+    release
+        As `read_release` gives it.
+    columns
+        Those to read besides ``station``; all by default.
+    """
+    tables = []
+    for file in release["files"]:
+        folder, *partition, _ = file["key"].split("/")
+        if folder != product:
+            continue
+        table = read_table(workspace, f"releases/{release['release']}/{file['key']}", columns)
+        for part in partition:
+            table = table.append_column(
+                "station", pa.array([part.removeprefix("station=")] * len(table), pa.string())
+            )
+        tables.append(table)
+    return pa.concat_tables(tables)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nightsift.archive.differences import DifferenceSettings
 from nightsift.archive.errors import ConfigurationError
-from nightsift.archive.settings import parse_toml
+from nightsift.archive.settings import parse_toml, validate
 from nightsift.archive.stations import Stations
 from nightsift.archive.stores import Archive, Workspace, refuse_secrets
 from nightsift.models.package import ModelPackage
@@ -105,8 +105,10 @@ class Configuration:
             )
 
     @classmethod
-    def read(cls, path: Path) -> Configuration:
+    def read(cls, path: Path, *, cluster: str | None = None) -> Configuration:
         """Read ``nightsift.toml``; relative paths in it start at its own folder.
+
+        ``cluster`` takes the place of ``[run] cluster``.
 
         Raises
         ------
@@ -114,7 +116,11 @@ class Configuration:
             Naming every fault of the file, or the stations file or package that it names.
         """
         text = _read_text(path, "write one, or let `nightsift simulate DEST` write an example")
-        return cls(parse_toml(_File, text, str(path)), path.parent)
+        sections = parse_toml(_File, text, str(path))
+        if cluster is not None:
+            run = validate(RunSection, {**sections.run.model_dump(), "cluster": cluster}, "the command line")
+            sections = sections.model_copy(update={"run": run})
+        return cls(sections, path.parent)
 
 
 def _resolved(url: str, folder: Path) -> str:

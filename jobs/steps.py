@@ -11,11 +11,9 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from nightsift import __version__
@@ -34,8 +32,7 @@ from nightsift.archive.receipts import ReceiptName, fingerprint, revoke_receipts
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 from nightsift.archive.sun import dark_seconds
-from nightsift.catalogs.schema import scores_schema
-from nightsift.catalogs.scores import write_scores
+from nightsift.catalogs.scores import scores_table, write_scores
 from nightsift.models.package import ModelPackage
 
 # Trails are fitted from this score on, whatever the threshold, so that a release can lower it.
@@ -44,11 +41,15 @@ FIT_FLOOR = 0.05
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of one station-night, small enough to send to a worker."""
+    """One stage of one station-night, small enough to send to a worker.
+
+    ``refs`` is empty but for the stage that reads the archive; ``frames`` counts them for every stage.
+    """
 
     name: ReceiptName
     station: Station
     refs: tuple[FrameRef, ...]
+    frames: int
     archive: Archive
     workspace: Workspace
     difference: DifferenceSettings
@@ -88,7 +89,7 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
         A store failed: no other night would fare better, so the run has to stop.
     """
     if before is not None and before.outcome != "done":
-        return StepResult(step.name, "blocked", len(step.refs), detail=before.detail)
+        return StepResult(step.name, "blocked", step.frames, detail=before.detail)
     begin = time.perf_counter()
     revoke_receipts(step.workspace, step.name.stage, step.name.unit)
     try:
@@ -101,11 +102,14 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
         failed = ReceiptName(step.name.stage, step.name.unit, step.name.fingerprint, failed=True)
         body = {"outcome": "failed", "detail": detail, "traceback": traceback.format_exc()}
         write_receipt(step.workspace, failed, body)
-        return StepResult(step.name, "failed", len(step.refs), time.perf_counter() - begin, detail)
+        return StepResult(step.name, "failed", step.frames, time.perf_counter() - begin, detail)
     seconds = time.perf_counter() - begin
-    body = {"outcome": "done", "seconds": round(seconds, 3), "version": __version__, **content}
-    write_receipt(step.workspace, step.name, body)
-    return StepResult(step.name, "done", len(step.refs), seconds)
+    write_receipt(
+        step.workspace,
+        step.name,
+        {"outcome": "done", "seconds": round(seconds, 3), "version": __version__, **content},
+    )
+    return StepResult(step.name, "done", step.frames, seconds)
 
 
 def _ingest(step: Step) -> Mapping[str, Any]:
@@ -172,7 +176,7 @@ def _scores_table(night: _Night, package: ModelPackage) -> Any:
                 rows[i].update(found)
                 if found.get("peak") is not None and night.series["noise"][i] > 0:
                     rows[i]["snr"] = found["peak"] / float(night.series["noise"][i])
-    return pa.Table.from_pylist(rows, schema=scores_schema(package.classes))
+    return scores_table(rows, package.classes)
 
 
 def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:

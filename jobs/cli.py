@@ -1,0 +1,150 @@
+"""The command line. Results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from nightsift import __version__
+from nightsift.archive.errors import NightsiftError
+from nightsift.jobs import model_cli, release_cli, report
+from nightsift.jobs.config import Configuration
+from nightsift.jobs.options import AsJson, ConfigPath
+from nightsift.jobs.plan import Selection, make_plan
+from nightsift.jobs.progress import counting, run_progress
+from nightsift.jobs.runner import run_plan
+
+app = typer.Typer(
+    help="Find meteors in the archives of camera networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(release_cli.app, name="release")
+app.add_typer(model_cli.app, name="model")
+
+EXIT_FAILURES = 1
+StageName = Literal["frames", "differences", "scores", "release"]
+
+StationOption = Annotated[str | None, typer.Option("--station", help="Only this station.")]
+FromOption = Annotated[
+    datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First night, YYYY-MM-DD.")
+]
+ToOption = Annotated[
+    datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last night, YYYY-MM-DD.")
+]
+
+
+@app.command()
+def simulate(
+    destination: Annotated[Path, typer.Argument(help="Empty or new folder.", metavar="DEST")],
+    stations: Annotated[int, typer.Option(min=1, help="Number of stations.")] = 2,
+    nights: Annotated[int, typer.Option(min=1, help="Nights of each station, from 2021-10-30 on.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each night.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same archive.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a simulated archive, its truth, and the configuration to process it."""
+    from nightsift.archive.simulator import write_archive
+    from nightsift.catalogs.truth import write_truth
+
+    with counting("simulating frames") as progress:
+        truth = write_archive(
+            destination, stations=stations, nights=nights, frames=frames, seed=seed, progress=progress
+        )
+    write_truth(destination / "truth.parquet", truth)
+    config = destination / "nightsift.toml"
+    config.write_text('[archive]\nurl = "archive"\n\n[workspace]\nurl = "workspace"\n', encoding="utf-8")
+    if as_json:
+        report.show_json({"configuration": str(config), "truth_rows": len(truth)})
+    else:
+        report.out.print(f"Simulated archive in {destination}.\nNext: nightsift run {config}", soft_wrap=True)
+
+
+@app.command()
+def plan(
+    config_path: ConfigPath,
+    station: StationOption = None,
+    begin: FromOption = None,
+    end: ToOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do. Writes nothing."""
+    config = Configuration.read(config_path)
+    values = report.plan_values(config, make_plan(config, _selection(station, begin, end)))
+    (report.show_json if as_json else report.show_plan)(values)
+
+
+@app.command()
+def run(
+    config_path: ConfigPath,
+    stage: Annotated[StageName, typer.Option(help="Stop after this stage.")] = "release",
+    station: StationOption = None,
+    begin: FromOption = None,
+    end: ToOption = None,
+    release: Annotated[
+        str | None, typer.Option(help="Name of the release; default: date and counter.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="local, serial, or tcp://… of a Dask scheduler.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute what is missing or stale, then make a release. Safe to kill and to run again."""
+    config = Configuration.read(config_path, cluster=cluster)
+    planned = make_plan(config, _selection(station, begin, end))
+    with run_progress(planned) as (on_step, on_night):
+        done = run_plan(
+            config, planned, last_stage=stage, release=release, on_step=on_step, on_night=on_night
+        )
+    values = report.run_values(config, planned, done)
+    (report.show_json if as_json else report.show_run)(values)
+    if done.failures:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@app.command()
+def status(config_path: ConfigPath, as_json: AsJson = False) -> None:
+    """Show progress by station and stage, and failures with their reasons."""
+    config = Configuration.read(config_path)
+    values = report.status_values(config, make_plan(config))
+    (report.show_json if as_json else report.show_status)(values)
+
+
+def _selection(station: str | None, begin: datetime | None, end: datetime | None) -> Selection:
+    return Selection(station, _day(begin), _day(end))
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        report.out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; see the exit codes in `nightsift.archive.errors`."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except NightsiftError as error:
+        report.err.print(f"nightsift: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        report.err.print("nightsift: stopped. Finished nights are kept; run again to go on.")
+        sys.exit(130)

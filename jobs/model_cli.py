@@ -1,0 +1,110 @@
+"""``nightsift model``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markdown import Markdown
+
+from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.settings import parse_toml
+from nightsift.catalogs.release import read_product, read_release
+from nightsift.catalogs.truth import evaluate_frames, read_truth
+from nightsift.jobs import report
+from nightsift.jobs.config import Configuration
+from nightsift.jobs.options import AsJson, ConfigPath
+from nightsift.jobs.progress import stages
+from nightsift.models.package import CARD, ModelPackage
+
+app = typer.Typer(help="Model packages.", no_args_is_help=True)
+
+
+@app.command()
+def train(
+    train_path: Annotated[Path, typer.Argument(help="The TRAIN file.", metavar="TRAIN.toml")],
+    output: Annotated[Path, typer.Option(help="Folder of the package to write.")] = Path("model"),
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of drawn samples; default: OUTPUT-samples.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw samples.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network on simulated frames and write a model package with its card."""
+    from nightsift.models.train import TrainConfig
+    from nightsift.models.train import train as train_package
+
+    if output.exists() and any(output.iterdir()):
+        raise ConfigurationError(
+            f"{output} is not empty", expected="a new folder for the package", mend="choose another --output"
+        )
+    config = parse_toml(TrainConfig, _text(train_path), str(train_path))
+    with stages() as progress:
+        done = train_package(config, output, progress, cache=cache, workers=workers)
+    if as_json:
+        report.show_json({"package": str(output), "sha256": done.package.sha256})
+    else:
+        report.out.print((output / CARD).read_text(encoding="utf-8"), highlight=False, markup=False)
+
+
+@app.command()
+def evaluate(
+    config_path: ConfigPath,
+    truth: Annotated[Path, typer.Option(help="Parquet or CSV with frame_key and kind.")],
+    release: Annotated[str | None, typer.Option(help="Release; default: the latest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a release with the truth about its frames: recall, false frames, precision, positions."""
+    config = Configuration.read(config_path)
+    content = read_release(config.workspace, release)
+    columns = ("frame_key", "score", "reason", "x_px", "y_px")
+    frames = read_product(config.workspace, content, "frames", columns).to_pandas()
+    measured = evaluate_frames(frames, read_truth(truth), content["threshold"])
+    if as_json:
+        report.show_json({"release": content["release"], "model": content["model"], **measured.as_dict()})
+        return
+    distance = "no positions" if measured.distance_px is None else f"{measured.distance_px:.1f} px"
+    flagged = ", ".join(f"{count} {kind}" for kind, count in measured.flagged.items()) or "none"
+    missed = ", ".join(f"{count} {reason}" for reason, count in measured.unscored_meteors.items()) or "none"
+    rows = (
+        ("meteor frames found (recall)", measured.recall),
+        ("other frames flagged", measured.false_frames),
+        ("candidates that are meteors (precision)", measured.precision),
+        ("false candidates by what they show", flagged),
+        ("meteor frames without a score", missed),
+        ("median distance to the middle of the trail", distance),
+    )
+    title = f"Release {content['release']}, model {content['model']}, threshold {content['threshold']}"
+    report.show_table(title, ("", ""), rows)
+
+
+@app.command()
+def show(
+    package: Annotated[str, typer.Argument(help="Packaged name or folder.")] = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Show a package's card and settings."""
+    found = ModelPackage.load(package)
+    if as_json:
+        values: dict[str, Any] = {
+            "name": found.name,
+            "architecture": found.architecture,
+            "classes": found.classes,
+            "threshold": found.threshold,
+            "recipe": found.recipe.model_dump(),
+            "sha256": found.sha256,
+        }
+        report.show_json(values)
+        return
+    report.out.print(Markdown(_text(found.folder / CARD)))
+    report.out.print(f"sha256 {found.sha256}", highlight=False)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read", found=str(error), mend="name another file"
+        ) from error

@@ -1,0 +1,70 @@
+"""One picture of a release's best candidates: frame, difference, heat map, marked position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from nightsift.archive.differences import differences_path
+from nightsift.archive.frames import frames_path
+from nightsift.archive.night_store import NightStore
+from nightsift.archive.nights import StationNight
+from nightsift.catalogs.release import read_product, read_release
+from nightsift.jobs.config import Configuration
+
+CANDIDATES = 4
+BACKGROUND = "#10131a"
+MARK = "#ffb000"
+
+
+def draw_best(config: Configuration, release: str, path: Path, count: int = CANDIDATES) -> None:
+    """Draw the best-scored candidates of a release, one a row, as PNG or any format of matplotlib's."""
+    from nightsift.models.classify import Classifier
+
+    table = read_product(config.workspace, read_release(config.workspace, release), "candidates")
+    rows = table.sort_by([("score", "descending"), ("candidate_id", "ascending")]).slice(0, count).to_pylist()
+    classifier = Classifier(config.package)
+    figure = Figure(figsize=(12, 0.6 + 3.2 * max(1, len(rows))), facecolor=BACKGROUND, layout="constrained")
+    grid = figure.subplots(max(1, len(rows)), 3, squeeze=False)
+    for axes, row in zip(grid, rows, strict=False):
+        frame, difference = _images(config, row)
+        heat = classifier.heat_map(difference[None])[0]
+        _draw_row(axes, row, frame, difference, heat)
+    if not rows:
+        _note(grid[0], f"Release {release} holds no candidate")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, facecolor=BACKGROUND)
+
+
+def _images(config: Configuration, row: Mapping[str, Any]) -> tuple[Any, Any]:
+    unit = StationNight(row["station"], row["night"])
+    frames: Any = NightStore(config.workspace, frames_path(unit)).open()
+    differences: Any = NightStore(config.workspace, differences_path(unit)).open()
+    index = int(np.flatnonzero(frames["key"][:] == row["frame_key"])[0])
+    return frames["frame"][index], differences["difference"][index]
+
+
+def _draw_row(axes: Any, row: Mapping[str, Any], frame: Any, difference: Any, heat: Any) -> None:
+    stretched = np.clip(frame, *np.percentile(frame, (1, 99.8)))
+    axes[0].imshow(stretched, cmap="gray")
+    axes[1].imshow(difference, cmap="gray", interpolation="antialiased")
+    axes[2].imshow(stretched, cmap="gray")
+    axes[2].imshow(heat, cmap="inferno", alpha=0.6)
+    when = f"{row['start_utc']:%Y-%m-%d %H:%M:%S} UTC"
+    titles = (f"{row['station']}  {when}", "difference", f"heat map, score {row['score']:.2f}")
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, color="white", fontsize=10)
+        axis.set_axis_off()
+        axis.plot(row["x_px"], row["y_px"], "o", ms=16, mfc="none", mec=MARK, mew=1.5)
+    if row["length_px"] is not None:
+        axes[1].plot((row["x_begin_px"], row["x_end_px"]), (row["y_begin_px"], row["y_end_px"]), ":", c=MARK)
+
+
+def _note(axes: Any, text: str) -> None:
+    for axis in axes:
+        axis.set_axis_off()
+    axes[1].set_title(text, color="white")
