@@ -196,14 +196,18 @@ class SimulatedNight:
         meteors = rng.choice(begins, number) + rng.uniform(0, station.exposure_s, number)
         return (
             *draw_meteors(rng, self.camera, maps, [float(v) for v in meteors]),
-            *draw_satellites(rng, self.camera, self._passes(rng, begins, rates.satellites, _SATELLITE_S)),
-            *draw_aircraft(rng, self.camera, self._passes(rng, begins, rates.aircraft, _AIRCRAFT_S)),
+            *draw_satellites(
+                rng, self.camera, maps, self._passes(rng, begins, rates.satellites, _SATELLITE_S)
+            ),
+            *draw_aircraft(rng, self.camera, maps, self._passes(rng, begins, rates.aircraft, _AIRCRAFT_S)),
         )
 
     def _passes(
         self, rng: np.random.Generator, begins: NDArray[np.float64], rate: float, lasts_s: float
     ) -> list[float]:
         """Middles of passes of which each frame sees ``rate`` on average."""
+        field = min(1.0, self.camera.width / self.camera.lens.focal_px / 2.4)  # of a whole sky
+        lasts_s *= field
         share = self.station.cadence_s / (lasts_s + self.station.exposure_s)
         number = rng.poisson(rate * len(begins) * share)
         middles = rng.choice(begins, number) + rng.uniform(-0.5, 0.5, number) * lasts_s

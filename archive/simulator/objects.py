@@ -121,11 +121,7 @@ def _draw_meteor(
 def _try_meteor(
     rng: np.random.Generator, camera: Camera, maps: Scenery, begin_s: float, object_id: str
 ) -> Flyer:
-    sky = np.flatnonzero(maps.throughput.reshape(-1)[:: maps.throughput.size // 4096] > 0.2)
-    at = int(rng.choice(sky) if len(sky) else 0) * (maps.throughput.size // 4096)
-    y, x = np.divmod(at, camera.width)
-    line_of_sight, _ = camera.lens.unproject(np.array([x], np.float32), np.array([y], np.float32))
-    seen = line_of_sight[0].astype(np.float64)
+    seen = _line_of_sight(rng, camera, maps)
     distance = rng.uniform(85, 115) / max(seen[2], 0.12)
     radiant = direction(rng.uniform(0, 2 * np.pi), np.arcsin(rng.uniform(0.05, 1)))
     speed = rng.uniform(12, 72)
@@ -152,19 +148,30 @@ def _try_meteor(
     )
 
 
+def _line_of_sight(rng: np.random.Generator, camera: Camera, maps: Scenery) -> NDArray[np.float64]:
+    """A direction to the open sky, all parts of the frame alike."""
+    every = maps.throughput.size // 4096
+    sky = np.flatnonzero(maps.throughput.reshape(-1)[::every] > 0.2)
+    row, column = np.divmod(int(rng.choice(sky)) * every if len(sky) else 0, camera.width)
+    seen, _ = camera.lens.unproject(np.array([column], np.float32), np.array([row], np.float32))
+    return np.asarray(seen[0], np.float64)
+
+
 def _meteor_peak(rng: np.random.Generator, camera: Camera) -> float:
     """Many faint, few bright: counts fall as the brightness to the power of -0.85."""
     faintest = 3.0 + 2.2 * camera.noise
     return float(min(faintest * rng.random() ** (-1 / 0.85), 1500))
 
 
-def draw_satellites(rng: np.random.Generator, camera: Camera, closest: list[float]) -> list[Flyer]:
-    """Satellites, each nearest to the zenith at a given second; rarely a train of them."""
+def draw_satellites(
+    rng: np.random.Generator, camera: Camera, maps: Scenery, middles: list[float]
+) -> list[Flyer]:
+    """Satellites, each somewhere in the frame at a given second; rarely a train of them."""
     passes: list[Flyer] = []
-    for number, middle in enumerate(closest):
-        first = _draw_satellite(rng, camera, middle, f"satellite-{number:05d}")
+    for number, middle in enumerate(middles):
+        first = _draw_satellite(rng, camera, maps, middle, f"satellite-{number:05d}")
         passes.append(first)
-        if rng.random() < 0.02:
+        if rng.random() < 0.01:
             delay = rng.uniform(1.5, 9)
             fading = rng.uniform(0.4, 0.9, rng.integers(6, 25))
             passes += [
@@ -180,7 +187,9 @@ def draw_satellites(rng: np.random.Generator, camera: Camera, closest: list[floa
     return passes
 
 
-def _draw_satellite(rng: np.random.Generator, camera: Camera, middle_s: float, object_id: str) -> Flyer:
+def _draw_satellite(
+    rng: np.random.Generator, camera: Camera, maps: Scenery, middle_s: float, object_id: str
+) -> Flyer:
     height = rng.uniform(350, 1400)
     speed = 7.9 * np.sqrt(6371 / (6371 + height)) * rng.uniform(0.9, 1.05)
     reach_s = height / speed * rng.uniform(1.2, 2.2)
@@ -188,17 +197,17 @@ def _draw_satellite(rng: np.random.Generator, camera: Camera, middle_s: float, o
     if rng.random() < 0.35:  # into or out of the Earth's shadow
         edge = rng.uniform(-0.7, 0.7) * reach_s
         begin, end = (begin, edge) if rng.random() < 0.7 else (edge, end)
-    path, across = _pass(rng, height * rng.uniform(0, 1.3))
+    middle, path = _pass(_line_of_sight(rng, camera, maps), height, rng.uniform(0, 2 * np.pi))
     tumbles = rng.random() < 0.15
     flares = rng.random() < 0.12
     return Flyer(
         kind="satellite",
         object_id=object_id,
-        origin_km=tuple(across + path * speed * begin + np.array([0, 0, height])),
+        origin_km=tuple(middle + path * speed * begin),
         velocity_km_s=tuple(path * speed),
         begin_s=middle_s + begin,
         end_s=middle_s + end,
-        peak=float(min((2.0 + camera.noise) * rng.random() ** (-1 / 1.1), 300)),
+        peak=float(min((3.0 + 1.6 * camera.noise) * rng.random() ** (-1 / 1.0), 300)),
         curve=LightCurve(
             rise=0.05,
             fall=0.05,
@@ -209,21 +218,25 @@ def _draw_satellite(rng: np.random.Generator, camera: Camera, middle_s: float, o
     )
 
 
-def draw_aircraft(rng: np.random.Generator, camera: Camera, closest: list[float]) -> list[Flyer]:
-    """Aircraft with steady lights and strobes, each nearest at a given second."""
-    return [_draw_plane(rng, camera, middle, f"aircraft-{n:05d}") for n, middle in enumerate(closest)]
+def draw_aircraft(
+    rng: np.random.Generator, camera: Camera, maps: Scenery, middles: list[float]
+) -> list[Flyer]:
+    """Aircraft with steady lights and strobes, each somewhere in the frame at a given second."""
+    return [_draw_plane(rng, camera, maps, middle, f"aircraft-{n:05d}") for n, middle in enumerate(middles)]
 
 
-def _draw_plane(rng: np.random.Generator, camera: Camera, middle_s: float, object_id: str) -> Flyer:
+def _draw_plane(
+    rng: np.random.Generator, camera: Camera, maps: Scenery, middle_s: float, object_id: str
+) -> Flyer:
     height = rng.uniform(1.5, 12)
     speed = rng.uniform(0.16, 0.26) * min(1, 0.5 + height / 12)
     reach_s = min(height * rng.uniform(2, 5), 45) / speed
-    path, across = _pass(rng, height * rng.uniform(0, 3))
+    middle, path = _pass(_line_of_sight(rng, camera, maps), height, rng.uniform(0, 2 * np.pi))
     peak = float(min((4 + 2 * camera.noise) * rng.random() ** (-1 / 0.8), 500))
     return Flyer(
         kind="aircraft",
         object_id=object_id,
-        origin_km=tuple(across - path * speed * reach_s + np.array([0, 0, height])),
+        origin_km=tuple(middle - path * speed * reach_s),
         velocity_km_s=tuple(path * speed),
         begin_s=middle_s - reach_s,
         end_s=middle_s + reach_s,
@@ -234,7 +247,8 @@ def _draw_plane(rng: np.random.Generator, camera: Camera, middle_s: float, objec
     )
 
 
-def _pass(rng: np.random.Generator, miss_km: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A level heading and the point nearest to the camera, which is missed by so much."""
-    heading = rng.uniform(0, 2 * np.pi)
-    return direction(heading, 0), direction(heading + np.pi / 2, 0) * miss_km
+def _pass(
+    seen: NDArray[np.float64], height_km: float, heading: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where a level path of a height crosses a line of sight, and its direction."""
+    return seen * height_km / max(seen[2], 0.12), direction(heading, 0)

@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,8 @@ from nightsift.archive.simulator.sky import Ephemeris, equatorial_to_local
 from nightsift.archive.stations import Stations
 
 QUIET = Rates(meteors=0, satellites=0, aircraft=0, dropped=0, corrupt=0)
-BUSY = Rates(meteors=3, satellites=1, aircraft=0.5, dropped=0, corrupt=0)
+BUSY = Rates(meteors=1, satellites=1, aircraft=0.5, dropped=0, corrupt=0)
+METEORS = Rates(meteors=0.8, satellites=0, aircraft=0, dropped=0, corrupt=0)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -83,7 +85,7 @@ def test_short_nights_show_dusk_the_change_of_the_clocks_and_dawn():
     assert starts[5] < change <= starts[6]
     assert [start.astimezone(zone).hour for start in starts[4:8]] == [2, 2, 2, 2]
     assert {night_of(start, zone) for start in starts} == {date(2021, 10, 30)}
-    assert [(b - a).total_seconds() for a, b in zip(starts[:3], starts[1:4], strict=True)] == [31, 31, 31]
+    assert [(b - a).total_seconds() for a, b in pairwise(starts[:4])] == [31, 31, 31]
     first, last = (night.render(i)[0].mean() for i in (0, 6))
     assert first > last
 
@@ -128,23 +130,22 @@ def test_dropped_and_corrupt_frames_are_told(tmp_path):
 
 def test_objects_lie_where_the_truth_says():
     found = 0
-    for index in range(6):
+    for index in range(8):
         simulated = draw_station(index, 12)
-        quiet, busy = (SimulatedNight(simulated, FIRST_NIGHT, 30, 12, rates) for rates in (QUIET, BUSY))
-        for number in range(14, 17):
-            # Without objects the same noise, clouds and stars: only the objects are left.
+        quiet, busy = (SimulatedNight(simulated, FIRST_NIGHT, 30, 12, rates) for rates in (QUIET, METEORS))
+        for number in range(11, 19):
+            # Without meteors the same noise, clouds and stars: only the meteors are left.
             image, seen = busy.render(number)
             empty, nothing = quiet.render(number)
             assert nothing == []
             rise = luma(image).astype(int) - luma(empty)
-            for true in (t for t in seen if t.kind == "meteor" and t.snr > 8 and t.length_px > 10):
+            if len(seen) == 1 and seen[0].snr > 6:
+                true = seen[0]
                 x, y, peak = brightest_near(rise, true)
                 assert distance_to_segment(x, y, true) < 2.5 + 0.05 * true.length_px
-                assert peak == pytest.approx(true.peak, rel=0.25, abs=6)
+                assert peak == pytest.approx(true.peak, rel=0.25, abs=6 * true.peak / true.snr)
                 found += 1
-            if not seen:
-                assert np.abs(rise).max() <= 2
-    assert found > 8
+    assert found >= 8
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -168,7 +169,7 @@ def distance_to_segment(x, y, true) -> float:
 
 
 def test_truth_stays_inside_the_frame_and_names_what_crosses_frames():
-    simulated = draw_station(1, 7)
+    simulated = draw_station(0, 7, small=True)
     night = SimulatedNight(simulated, FIRST_NIGHT, 30, 7, Rates(meteors=1, satellites=3, aircraft=2))
     height, width = simulated.camera.shape
     frames = [night.render(index)[1] for index in range(10, 20)]
