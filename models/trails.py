@@ -17,7 +17,9 @@ Difference = NDArray[np.bool_]
 _ANGLES: Final = np.arange(64) * np.pi / 64
 _DIRECTIONS: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)]).astype(np.float32)
 _CELLS: Final = 32
-_LEAST_SIGNIFICANCE: Final = 7.0
+# In deviations: of a line among all lines of a window, and of a stretch of it.
+_LEAST_VOTES: Final = 5.0
+_LEAST_STRETCH: Final = 6.0
 _LEAST_LENGTH_PX: Final = 5.0
 # Distances from the line, in pixels, at which the trail itself and its surroundings are read.
 _ACROSS: Final = np.arange(-8, 9)
@@ -76,9 +78,11 @@ def fit_trail(difference: Difference, x_px: float, y_px: float, region: NDArray[
     """
     if not np.isfinite([x_px, y_px, *region]).all():
         return None
-    windows = _windows(difference.shape[1], x_px, y_px, region)
-    line = next((found for window in windows if (found := _strongest_line(difference, *window))), None)
-    return None if line is None else _follow(difference, line)
+    for centre, half in _windows(difference.shape[1], x_px, y_px, region):
+        line = _strongest_line(difference, centre, half)
+        if line and (trail := _follow(difference, line, 1.5 * half)):
+            return trail
+    return None
 
 
 def _windows(
@@ -137,24 +141,27 @@ def _votes(counts: NDArray[np.float32]) -> tuple[Floats, int]:
 
 
 def _most_significant(votes: Floats) -> tuple[int, int] | None:
-    # A band of 3 offsets against 3 offsets on either side of it, 3 offsets away.
+    # A band of 3 offsets against the stronger of two such bands 4 offsets away, so that neither the edge of a
+    # cloud nor that of the window counts as a line.
     three = votes[:, :-2] + votes[:, 1:-1] + votes[:, 2:]
-    core, sides = three[:, 4:-4], (three[:, :-8] + three[:, 8:]) / 2
-    excess = (core - sides) / np.sqrt(1.5 * sides + 1)
-    # Noise of clouds and of JPEG blocks is clustered: measured, not assumed.
-    spread = 1.48 * float(np.median(np.abs(excess[excess != 0]))) if excess.any() else 0.0
+    core, beside = three[:, 4:-4], np.maximum(three[:, :-8], three[:, 8:])
+    excess = (core - beside) / np.sqrt(2 * beside + 1)
+    # The noise of clouds and of JPEG blocks is clustered: measured, not assumed.
+    occupied = excess[core + beside > 0]
+    typical = float(np.median(occupied)) if occupied.size else 0.0
+    spread = 1.48 * float(np.median(np.abs(occupied - typical))) if occupied.size else 1.0
     best = int(excess.argmax())
-    if excess.flat[best] < _LEAST_SIGNIFICANCE * max(spread, 1.0):
+    if excess.flat[best] - typical < _LEAST_VOTES * max(spread, 1.0):
         return None
     angle, offset = divmod(best, excess.shape[1])
     return angle, offset + 5
 
 
-def _follow(difference: Difference, line: _Line) -> Trail | None:
+def _follow(difference: Difference, line: _Line, reach_px: float) -> Trail | None:
     for _ in range(3):
         reach, samples = _sample(difference, line)
-        begin, end = _stretch(reach, samples)
-        if end - begin < _LEAST_LENGTH_PX:
+        begin, end, significance = _stretch(reach, samples, reach_px)
+        if end - begin < _LEAST_LENGTH_PX or significance < _LEAST_STRETCH:
             return None
         inside = (reach >= begin) & (reach <= end)
         line = _turn(line, reach[inside], samples[inside])
@@ -163,37 +170,47 @@ def _follow(difference: Difference, line: _Line) -> Trail | None:
 
 def _sample(difference: Difference, line: _Line) -> tuple[Floats, Floats]:
     # The difference read along the line (rows) and across it (columns); outside the frame it is False.
-    height, width = difference.shape
-    reach = np.arange(-np.hypot(height, width), np.hypot(height, width) + 1)
-    steps = reach[:, None, None] * line.along + _ACROSS[:, None] * line.across
-    pixels = np.rint(line.point + steps).astype(np.intp)
-    x, y = pixels[..., 0], pixels[..., 1]
-    in_frame = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    kept = in_frame[:, _ACROSS == 0].ravel()
-    samples = np.where(in_frame, difference[y.clip(0, height - 1), x.clip(0, width - 1)], False)
-    return reach[kept], samples[kept].astype(np.float64)
+    size = np.array(difference.shape[::-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossings = (np.array([np.zeros(2), size - 1]) - line.point) / line.along
+    first, last = np.ceil(np.nanmax(crossings.min(0))), np.floor(np.nanmin(crossings.max(0)))
+    reach = np.arange(first, last + 1)
+    origin = line.point + first * line.along + _ACROSS[0] * line.across
+    matrix = np.column_stack([line.across, line.along, origin])
+    strip = cv2.warpAffine(
+        difference.view(np.uint8),
+        matrix,
+        (len(_ACROSS), max(1, len(reach))),
+        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+    )
+    return reach, strip[: len(reach)].astype(np.float64)
 
 
-def _stretch(reach: Floats, samples: Floats) -> tuple[float, float]:
+def _stretch(reach: Floats, samples: Floats, reach_px: float) -> tuple[float, float, float]:
+    # Begin and end along the line, and by how many deviations the stretch exceeds its surroundings.
+    if not len(reach):
+        return 0.0, 0.0, 0.0
     core = samples[:, _CORE].max(1)
     around = uniform_filter1d(samples[:, _SIDES].mean(1), 31, mode="nearest")
     noise = 1 - (1 - around) ** _CORE.sum()
-    middle = _densest(core - noise, reach)
-    begin, end = middle, middle
-    level = 0.5
+    middle = _densest(core - noise, reach, reach_px)
+    begin, end, level = middle, middle, 0.5
     for _ in range(2):
         gain = core - noise - level * (1 - noise)
         end = middle + int(gain[middle:].cumsum().argmax())
         begin = middle - int(gain[middle::-1].cumsum().argmax())
-        on_trail = (core - noise)[begin : end + 1].mean() / (1 - noise[begin : end + 1]).mean()
-        level = float(np.clip(on_trail / 2, 0.2, 0.5))
-    return float(reach[begin]), float(reach[end])
+        inside = slice(begin, end + 1)
+        filled = (core - noise)[inside].sum() / max((1 - noise)[inside].sum(), 1e-9)
+        level = float(np.clip(filled / 2, 0.2, 0.5))
+    inside = slice(begin, end + 1)
+    significance = (core - noise)[inside].sum() / np.sqrt((noise * (1 - noise))[inside].sum() + 1)
+    return float(reach[begin]), float(reach[end]), float(significance)
 
 
-def _densest(excess: Floats, reach: Floats) -> int:
-    # The window lies around reach 0; trails cross it, and what lies beyond may be another object.
+def _densest(excess: Floats, reach: Floats, reach_px: float) -> int:
+    # What lies on the same line beyond the window may be another object.
     smooth = uniform_filter1d(excess, 9, mode="nearest") - 1e-4 * np.abs(reach)
-    return int(np.where(np.abs(reach) <= 2 * _CELLS, smooth, -np.inf).argmax())
+    return int(np.where(np.abs(reach) <= reach_px, smooth, -np.inf).argmax())
 
 
 def _turn(line: _Line, reach: Floats, samples: Floats) -> _Line:
