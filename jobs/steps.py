@@ -149,11 +149,13 @@ class _Night:
         series = {name: group[name][:] for name in names}
         return cls(group["difference"], group["rise"], series, float(group.attrs["threshold"]))
 
-    def blocks(self) -> Iterator[slice]:
-        """Whole shards, in order."""
-        step = self.difference.shards[0]
-        count = len(self.series["time"])
-        return (slice(begin, min(begin + step, count)) for begin in range(0, count, step))
+    def usable_differences(self) -> Iterator[NDArray[np.bool_]]:
+        """The differences of usable pairs in order, read a shard at a time."""
+        step, usable = self.difference.shards[0], self.series["usable"]
+        for begin in range(0, len(usable), step):
+            wanted = usable[begin : begin + step]
+            if wanted.any():
+                yield from self.difference[begin : begin + step][wanted]
 
 
 @lru_cache(maxsize=2)
@@ -165,17 +167,15 @@ def _classifier(package: ModelPackage) -> Any:
 
 
 def _scores_table(night: _Night, package: ModelPackage) -> Any:
-    rows: list[dict[str, Any]] = []
-    for block in night.blocks():
-        rows.extend(_known(night, i, package) for i in range(block.start, block.stop))
-        usable = [i for i in range(block.start, block.stop) if night.series["usable"][i]]
-        if usable:
-            differences, rises = night.difference[block], night.rise[block]
-            local = np.asarray(usable) - block.start
-            for i, found in zip(usable, _found(differences[local], rises[local], package), strict=True):
-                rows[i].update(found)
-                if found.get("peak") is not None and night.series["noise"][i] > 0:
-                    rows[i]["snr"] = found["peak"] / float(night.series["noise"][i])
+    rows = [_known(night, i, package) for i in range(len(night.series["time"]))]
+    usable = np.flatnonzero(night.series["usable"])
+    scores = _classifier(package).classify_stream(night.usable_differences(), night.difference.shape[1:])
+    for k, i in enumerate(usable):
+        named = zip(scores.classes, scores.score[k], strict=True)
+        rows[i].update({f"score_{name}": float(score) for name, score in named})
+        rows[i].update(x_px=_finite(scores.x_px[k]), y_px=_finite(scores.y_px[k]))
+        if scores.meteor[k] >= FIT_FLOOR and rows[i]["x_px"] is not None:
+            rows[i].update(_trail(night, i, scores.x_px[k], scores.y_px[k], scores.region[k]))
     return scores_table(rows, package.classes)
 
 
@@ -211,26 +211,17 @@ def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
     }
 
 
-def _found(
-    differences: NDArray[np.bool_], rises: NDArray[Any], package: ModelPackage
-) -> Iterator[dict[str, Any]]:
-    """Scores, position and trail of each difference."""
+def _trail(night: _Night, i: int, x_px: float, y_px: float, region: Any) -> dict[str, float]:
+    """The trail fitted on the full-size difference, with its peak; empty where nothing line-like is there."""
     from nightsift.models.trails import fit_trail
 
-    scores = _classifier(package).classify(differences)
-    for i, difference in enumerate(differences):
-        row: dict[str, Any] = {
-            f"score_{name}": float(score) for name, score in zip(scores.classes, scores.score[i], strict=True)
-        }
-        x, y = _finite(scores.x_px[i]), _finite(scores.y_px[i])
-        row.update(x_px=x, y_px=y)
-        if x is not None and y is not None and scores.meteor[i] >= FIT_FLOOR:
-            trail = fit_trail(difference, x, y, scores.region[i])
-            if trail is not None:
-                row.update(asdict(trail))
-                ends = (trail.x_begin_px, trail.y_begin_px), (trail.x_end_px, trail.y_end_px)
-                row["peak"] = peak_along(rises[i], *ends)
-        yield row
+    trail = fit_trail(night.difference[i], float(x_px), float(y_px), region)
+    if trail is None:
+        return {}
+    ends = (trail.x_begin_px, trail.y_begin_px), (trail.x_end_px, trail.y_end_px)
+    peak = peak_along(night.rise[i], *ends)
+    noise = float(night.series["noise"][i])
+    return {**asdict(trail), "peak": peak, **({"snr": peak / noise} if noise > 0 else {})}
 
 
 def _finite(value: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -86,9 +86,21 @@ class Classifier:
         differences
             Boolean, (n, height, width), at the frame's own size.
         """
-        recipe, shape = self.package.recipe, differences.shape[1:]
+        return self.classify_stream(differences, differences.shape[1:])
+
+    def classify_stream(self, differences: Iterable[NDArray[np.bool_]], shape: tuple[int, int]) -> Scores:
+        """Score and locate differences as they come; only one batch is in memory.
+
+        Parameters
+        ----------
+        differences
+            Boolean, (height, width) each.
+        shape
+            Their (height, width).
+        """
+        recipe = self.package.recipe
         blocks = [self.classify_inputs(inputs) for inputs in self._inputs(differences)]
-        seen = _joined(blocks, len(differences), len(self.package.classes) + 6)
+        seen = np.concatenate([*blocks, np.empty((0, len(self.package.classes) + 6), np.float32)])
         score, position, region = np.split(seen, [-6, -4], axis=1)
         x_px, y_px = recipe.to_frame(position[:, 0], position[:, 1], shape)
         x_edge, y_edge = recipe.to_frame(region[:, ::2], region[:, 1::2], shape)
@@ -127,10 +139,10 @@ class Classifier:
         enlarged = [_to_frame(heat, self.package.recipe, shape) for heat in islice(coarse, len(differences))]
         return np.asarray(enlarged, np.float32).reshape(differences.shape)
 
-    def _inputs(self, differences: Differences) -> Iterator[NDArray[np.uint8]]:
-        for begin in range(0, len(differences), self.batch):
-            block = differences[begin : begin + self.batch]
-            yield np.stack([self.package.recipe.resize(difference) for difference in block])
+    def _inputs(self, differences: Iterable[NDArray[np.bool_]]) -> Iterator[NDArray[np.uint8]]:
+        resized = (self.package.recipe.resize(difference) for difference in differences)
+        while block := list(islice(resized, self.batch)):
+            yield np.stack(block)
 
     @property
     def _meteor(self) -> int:
