@@ -133,8 +133,11 @@ def _write_all(chunks: list[_Chunk], workers: int) -> Iterator[tuple[_Chunk, lis
     # Forked copies of a process that has threads may hang: start fresh ones.
     with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
         pending = {pool.submit(_write, chunk): chunk for chunk in chunks}
-        for future in as_completed(pending):
-            yield pending[future], future.result()
+        try:
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=2)

@@ -43,7 +43,7 @@ _AIRCRAFT_S = 120.0
 
 
 class SimulatedNight:
-    """A night whose frames are functions of seed, station, night and number alone.
+    """A night, each of whose frames depends on its number and these parameters alone.
 
     Parameters
     ----------

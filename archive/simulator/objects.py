@@ -34,7 +34,8 @@ class TrueObject:
 
     Positions are of the part that rises a gray level or more above the background inside the frame, first
     in time first; pixel centres at integers, origin top left. ``peak`` is the largest rise in gray levels
-    without noise, ``snr`` the same in units of the noise of one pixel there.
+    without noise and without the air that a fireball lights, ``snr`` the same in units of the noise of one
+    pixel there.
     """
 
     kind: Kind
@@ -190,7 +191,7 @@ def draw_satellites(
 def _draw_satellite(
     rng: np.random.Generator, camera: Camera, maps: Scenery, middle_s: float, object_id: str
 ) -> Flyer:
-    height = rng.uniform(350, 1400)
+    height = 350 * 4 ** rng.random()
     speed = 7.9 * np.sqrt(6371 / (6371 + height)) * rng.uniform(0.9, 1.05)
     reach_s = height / speed * rng.uniform(1.2, 2.2)
     begin, end = -reach_s, reach_s
@@ -200,6 +201,7 @@ def _draw_satellite(
     middle, path = _pass(_line_of_sight(rng, camera, maps), height, rng.uniform(0, 2 * np.pi))
     tumbles = rng.random() < 0.15
     flares = rng.random() < 0.12
+    undiluted = 1.8 if camera.stacked else 1.0  # a maximum keeps what passes, a mean does not
     return Flyer(
         kind="satellite",
         object_id=object_id,
@@ -207,7 +209,7 @@ def _draw_satellite(
         velocity_km_s=tuple(path * speed),
         begin_s=middle_s + begin,
         end_s=middle_s + end,
-        peak=float(min((3.0 + 1.6 * camera.noise) * rng.random() ** (-1 / 1.0), 300)),
+        peak=undiluted * min((3.0 + 1.6 * camera.noise) / rng.random(), 250.0),
         curve=LightCurve(
             rise=0.05,
             fall=0.05,

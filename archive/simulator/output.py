@@ -19,7 +19,7 @@ def coloured(
     rng: np.random.Generator, gray: NDArray[np.uint8], maps: Scenery, camera: Camera
 ) -> NDArray[np.uint8]:
     """A BGR picture whose luma is ``gray``; colour is coarse, as JPEG keeps it."""
-    tint = np.random.default_rng([camera.scene, 9]).uniform((-6, -7), (5, 7))
+    tint = np.random.default_rng([camera.scene, 9]).uniform((-6, -3), (4, 7))
     size = (camera.width // 4, camera.height // 4)
     level = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     warm = cv2.resize(np.maximum(maps.glow - 1.2, 0), size)
@@ -38,9 +38,10 @@ def watermark(
     """Write time and settings into the top left corner of a picture, in place."""
     local = start.astimezone(station.zone)
     exposure_s = station.exposure_s * gain
+    warmth = 12 + 6 * np.cos((local.hour + local.minute / 60 - 15) * np.pi / 12)
     style = np.random.default_rng([camera.scene, 8])
     stamp = local.strftime(str(style.choice(["%Y%m%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M:%S"])))
-    lines = (stamp, f"Exposure {exposure_s:.3f}", f"Gain {style.integers(1, 300)}", f"Sensor {21.3:.1f}C")
+    lines = (stamp, f"Exposure {exposure_s:.3f}", f"Gain {style.integers(1, 300)}", f"Sensor {warmth:.1f}C")
     scale = camera.width / 1304 * style.uniform(0.6, 1.0)
     first = _COLOURS[style.integers(len(_COLOURS))]
     for number, line in enumerate(lines[: camera.watermark_lines]):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightsift.archive.simulator.cameras import Camera, Floats
+from nightsift.archive.simulator.sky import air_mass
 from nightsift.archive.simulator.weather import plane_of, smooth_noise
 
 _COARSE_WIDTH = 360
@@ -165,8 +166,6 @@ def _foreground(
 
 
 def _extinction(coarse: Floats) -> Floats:
-    from nightsift.archive.simulator.sky import air_mass
-
     return np.asarray(10 ** (-0.4 * 0.25 * np.minimum(air_mass(coarse[..., 2]) - 1, 20)), np.float32)
 
 

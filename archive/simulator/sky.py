@@ -108,10 +108,10 @@ def stars() -> tuple[Floats, Floats]:
     magnitudes = np.sort(_FAINTEST + np.log10(rng.random(_STARS)) / 0.51).astype(np.float32)
     vectors = rng.normal(size=(_STARS, 3))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    crowded = rng.random(_STARS) < 0.35
+    crowded = rng.random(_STARS) < 0.25
     pole = np.array([-0.868, -0.198, 0.456])  # north galactic pole
     out_of_plane = (vectors @ pole)[:, None] * pole
-    vectors = np.where(crowded[:, None], vectors - 0.75 * out_of_plane, vectors)
+    vectors = np.where(crowded[:, None], vectors - 0.6 * out_of_plane, vectors)
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), magnitudes
 
 

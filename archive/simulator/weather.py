@@ -49,7 +49,7 @@ class Weather:
     @classmethod
     def draw(cls, rng: np.random.Generator, seconds: float, pixels_per_radian: float) -> Self:
         """The weather of a night of so many seconds."""
-        mood = rng.choice(["clear", "clear", "partly", "partly", "thin", "overcast", "changing"])
+        mood = rng.choice(["clear", "clear", "clear", "partly", "partly", "thin", "overcast", "changing"])
         centre = {"clear": -2.6, "partly": -0.6, "thin": 0.2, "overcast": 1.6, "changing": -0.6}[mood]
         spread = {"clear": 0.8, "partly": 0.7, "thin": 0.7, "overcast": 0.4, "changing": 1.8}[mood]
         knots = int(seconds / _KNOT_S) + 3
