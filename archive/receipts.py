@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -48,7 +48,7 @@ class ReceiptName:
         'receipts/frames/UK0006/2022-09-14/ab12.json'
         """
         ending = ".failed.json" if self.failed else ".json"
-        return f"receipts/{self.stage}/{self.unit}/{self.fingerprint}{ending}"
+        return f"{_folder(self)}/{self.fingerprint}{ending}"
 
     @classmethod
     def parse(cls, key: str) -> ReceiptName | None:
@@ -73,19 +73,25 @@ def read_receipt(workspace: Workspace, name: ReceiptName) -> dict[str, Any]:
     return content
 
 
+def begin_product(workspace: Workspace, name: ReceiptName) -> bool:
+    """Whether a product has to be made; if so, its old receipts are removed before it is touched.
+
+    False when the very receipt is there already: a scheduler may hand out a finished step again when the
+    worker that finished it leaves.
+    """
+    present = workspace.names(_folder(name))
+    if name.key in present:
+        return False
+    workspace.delete(present)
+    return True
+
+
 def write_receipt(workspace: Workspace, name: ReceiptName, content: Mapping[str, Any]) -> None:
-    """Write a receipt, then remove those of earlier makings of the same product."""
+    """Write a receipt; the product is complete from then on."""
     body = {"stage": name.stage, "station": name.unit.station, "night": name.unit.night.isoformat()}
     text = json.dumps({**body, "fingerprint": name.fingerprint, **content}, indent=1, default=str)
     workspace.write(name.key, text.encode())
-    _keep_only(workspace, name)
 
 
-def revoke_receipts(workspace: Workspace, stage: str, unit: StationNight) -> None:
-    """Remove a product's receipts, before the product itself is touched."""
-    workspace.delete(workspace.names(f"receipts/{stage}/{unit}"))
-
-
-def _keep_only(workspace: Workspace, name: ReceiptName) -> None:
-    others: Iterable[str] = workspace.names(f"receipts/{name.stage}/{name.unit}")
-    workspace.delete(key for key in others if key != name.key)
+def _folder(name: ReceiptName) -> str:
+    return f"receipts/{name.stage}/{name.unit}"

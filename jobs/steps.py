@@ -28,7 +28,7 @@ from nightsift.archive.faults import storage_errors
 from nightsift.archive.frames import ingest_night
 from nightsift.archive.layouts import FrameRef
 from nightsift.archive.night_store import NightStore
-from nightsift.archive.receipts import ReceiptName, fingerprint, revoke_receipts, write_receipt
+from nightsift.archive.receipts import ReceiptName, begin_product, fingerprint, write_receipt
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 from nightsift.archive.sun import dark_seconds
@@ -91,7 +91,8 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
     if before is not None and before.outcome != "done":
         return StepResult(step.name, "blocked", step.frames, detail=before.detail)
     begin = time.perf_counter()
-    revoke_receipts(step.workspace, step.name.stage, step.name.unit)
+    if not begin_product(step.workspace, step.name):
+        return StepResult(step.name, "done", step.frames)
     try:
         content = _WORK[step.name.stage](step)
     except StorageError:
@@ -170,7 +171,7 @@ def _scores_table(night: _Night, package: ModelPackage) -> Any:
     rows = [_known(night, i, package) for i in range(len(night.series["time"]))]
     usable = np.flatnonzero(night.series["usable"])
     scores = _classifier(package).classify_stream(night.usable_differences(), night.difference.shape[1:])
-    for k, i in enumerate(usable):
+    for k, i in enumerate(usable.tolist()):
         named = zip(scores.classes, scores.score[k], strict=True)
         rows[i].update({f"score_{name}": float(score) for name, score in named})
         rows[i].update(x_px=_finite(scores.x_px[k]), y_px=_finite(scores.y_px[k]))
