@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final
 
 import cv2
 import numpy as np
@@ -24,22 +24,26 @@ from nightsift.archive.differences import difference
 from nightsift.archive.simulator import (
     Rates,
     SimulatedNight,
-    SimulatedStation,
     TrueObject,
     draw_station,
     encode_frame,
 )
 from nightsift.archive.sun import sun_altitude_deg
-from nightsift.models.package import METEOR
 from nightsift.models.recipe import Recipe
+from nightsift.models.samples import Samples
 
-SATELLITE: Final = "satellite"
 LEAST_SNR: Final = 2.5
 LEAST_LENGTH_PX: Final = 6.0
 LEAST_SIGNIFICANCE: Final = 7.0
 # Deviation below which quiet surroundings do not make a trail any clearer.
 _QUIET_LEVELS: Final = 12.0
 _GEOMETRY: Final = ("x_begin_px", "y_begin_px", "x_end_px", "y_end_px", "length_px", "peak", "snr")
+OBJECT_COLUMNS: Final = (
+    "kind",
+    *_GEOMETRY,
+    *("x_begin", "y_begin", "x_end", "y_end"),
+    *("significance", "clear"),
+)
 _LONGEST_NIGHT_S: Final = 17 * 3600
 _FIRST_NIGHT: Final = date(2020, 1, 1)
 
@@ -66,7 +70,7 @@ class DataConfig(BaseModel):
     nights: Positive = 2
     runs: Positive = 3
     frames: Annotated[int, Field(ge=2)] = 10
-    meteors: Annotated[float, Field(ge=0)] = 0.8
+    meteors: Annotated[float, Field(ge=0)] = 1.2
     satellites: Annotated[float, Field(ge=0)] = 0.3
     aircraft: Annotated[float, Field(ge=0)] = 0.15
     small: bool = False
@@ -75,71 +79,6 @@ class DataConfig(BaseModel):
     def rates(self) -> Rates:
         """The rates as the simulator takes them; every frame is whole."""
         return Rates(self.meteors, self.satellites, self.aircraft, dropped=0.0, corrupt=0.0)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Network inputs and their truth.
-
-    Attributes
-    ----------
-    images
-        uint8, (n, size, size): differences as the recipe resizes them.
-    truth
-        One row per image: ``station``, ``night``, ``height``, ``width``; ``meteors``, ``satellites`` and
-        ``aircraft`` that stand out of the noise in the image; ``faint`` meteors that do not; and of
-        the most significant meteor, else of the most significant other object, ``kind`` (empty if there is
-        none), ``x_begin_px``, ``y_begin_px``, ``x_end_px``, ``y_end_px``, ``length_px``, ``peak``, ``snr``
-        and ``significance``.
-    """
-
-    images: NDArray[np.uint8]
-    truth: pd.DataFrame
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Samples:
-        return Samples(self.images[rows], self.truth.iloc[rows].reset_index(drop=True))
-
-    def labels(self, classes: Sequence[str]) -> NDArray[np.int64]:
-        """Index of each image's class; -1 where a meteor is there that cannot be told from the noise.
-
-        A meteor outranks all else. ``satellite`` stands for satellites and aircraft; the class that is
-        neither takes the rest.
-        """
-        (rest,) = (index for index, name in enumerate(classes) if name not in (METEOR, SATELLITE))
-        labels = np.full(len(self), rest, np.int64)
-        if SATELLITE in classes:
-            labels[self.truth["satellites"] + self.truth["aircraft"] > 0] = classes.index(SATELLITE)
-        labels[self.truth["faint"] > 0] = -1
-        labels[self.truth["meteors"] > 0] = classes.index(METEOR)
-        return labels
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """All samples of all parts, in order."""
-        images = np.concatenate([part.images for part in parts])
-        return cls(images, pd.concat([part.truth for part in parts], ignore_index=True))
-
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` file without pickles."""
-        columns: dict[str, Any] = {f"truth_{name}": _plain(self.truth[name]) for name in self.truth}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            np.savez_compressed(file, images=self.images, **columns)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {name.removeprefix("truth_"): arrays[name] for name in arrays if name != "images"}
-            return cls(arrays["images"], pd.DataFrame(columns))
-
-
-def _plain(column: pd.Series) -> NDArray[np.generic]:
-    values = column.to_numpy()
-    return values.astype(np.str_) if column.dtype == object or column.dtype == "str" else values
 
 
 @dataclass(frozen=True)
@@ -173,7 +112,7 @@ def training_jobs(data: DataConfig, recipe: Recipe) -> tuple[list[StationNightRu
     )
 
 
-def test_jobs(data: DataConfig, recipe: Recipe) -> list[StationNightRun]:
+def testing_jobs(data: DataConfig, recipe: Recipe) -> list[StationNightRun]:
     """What tests: stations and nights of another seed."""
     return _jobs(data, recipe, data.test_seed, data.test_stations)
 
@@ -222,9 +161,14 @@ def draw_night(job: StationNightRun) -> Samples:
     frames = math.ceil(_LONGEST_NIGHT_S / simulated.station.cadence_s)
     night = SimulatedNight(simulated, day, frames, job.seed, job.data.rates)
     begins = rng.choice(_dark_begins(night, job.data.frames), job.data.runs)
-    rows = [row for begin in begins for row in _draw_run(night, simulated, int(begin), job)]
-    truth = pd.DataFrame([row for _, row in rows])
-    return Samples(np.stack([image for image, _ in rows]), truth.assign(station=job.station, night=job.night))
+    drawn = [sample for begin in begins for sample in _draw_run(night, int(begin), job)]
+    sizes = [{"station": job.station, "night": job.night, "height": h, "width": w} for _, (h, w), _ in drawn]
+    rows = [{"image": i, **row} for i, (_, _, objects) in enumerate(drawn) for row in objects]
+    return Samples(
+        np.stack([image for image, _, _ in drawn]),
+        pd.DataFrame(sizes),
+        pd.DataFrame(rows, columns=["image", *OBJECT_COLUMNS]),
+    )
 
 
 def _dark_begins(night: SimulatedNight, frames: int) -> NDArray[np.intp]:
@@ -234,57 +178,49 @@ def _dark_begins(night: SimulatedNight, frames: int) -> NDArray[np.intp]:
 
 
 def _draw_run(
-    night: SimulatedNight, simulated: SimulatedStation, begin: int, job: StationNightRun
-) -> Iterator[tuple[NDArray[np.uint8], dict[str, object]]]:
+    night: SimulatedNight, begin: int, job: StationNightRun
+) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int], list[dict[str, object]]]]:
     rendered = (night.render(index) for index in range(begin, begin + job.data.frames))
     decoded = ((decode_gray(encode_frame(image)), objects) for image, objects in rendered)
     for (previous, _), (current, objects) in pairwise(decoded):
         image = job.recipe.resize(difference(current, previous, job.recipe.threshold))
-        yield image, describe(image, current.shape, objects, job.recipe)
+        height, width = current.shape
+        yield image, (height, width), [describe(image, item, (height, width), job.recipe) for item in objects]
 
 
 def describe(
-    image: NDArray[np.uint8], shape: tuple[int, int], objects: Sequence[TrueObject], recipe: Recipe
+    image: NDArray[np.uint8], item: TrueObject, shape: tuple[int, int], recipe: Recipe
 ) -> dict[str, object]:
-    """One row of `Samples.truth` without its station and night.
+    """One row of `Samples.objects`, without ``image``.
 
     Parameters
     ----------
     image
         The network's input, uint8, (size, size).
+    item
+        What the frame truly shows.
     shape
         (height, width) of the frame.
-    objects
-        What the frame truly shows.
     recipe
         How the difference became ``image``.
     """
-    seen = [(_significance(image, _ends(item, shape, recipe)), item) for item in objects]
-    clear = [item for significance, item in seen if significance >= LEAST_SIGNIFICANCE and _is_sizeable(item)]
-    count = {kind: sum(item.kind == kind for item in clear) for kind in (METEOR, SATELLITE, "aircraft")}
-    meteors = sum(item.kind == METEOR for item in objects)
-    significance, main = max(seen, key=lambda pair: (pair[1].kind == METEOR, pair[0]), default=(np.nan, None))
-    return {
-        "height": shape[0],
-        "width": shape[1],
-        "meteors": count[METEOR],
-        "satellites": count[SATELLITE],
-        "aircraft": count["aircraft"],
-        "faint": meteors - count[METEOR],
-        "kind": main.kind if main else "",
-        **{name: getattr(main, name, np.nan) for name in _GEOMETRY},
-        "significance": significance,
-    }
-
-
-def _is_sizeable(item: TrueObject) -> bool:
-    return item.snr >= LEAST_SNR and item.length_px >= LEAST_LENGTH_PX
+    ends = _ends(item, shape, recipe)
+    significance = _significance(image, ends * recipe.size_px - 0.5)
+    sizeable = item.snr >= LEAST_SNR and item.length_px >= LEAST_LENGTH_PX
+    values = (
+        item.kind,
+        *(getattr(item, name) for name in _GEOMETRY),
+        *(float(v) for v in ends.ravel()),
+        significance,
+        sizeable and significance >= LEAST_SIGNIFICANCE,
+    )
+    return dict(zip(OBJECT_COLUMNS, values, strict=True))
 
 
 def _ends(item: TrueObject, shape: tuple[int, int], recipe: Recipe) -> NDArray[np.float64]:
-    # Begin and end in pixels of the network's input, centres at integers, (2, 2).
+    # (x, y) of begin and end as fractions of the network's input, (2, 2).
     x_px, y_px = np.array([item.x_begin_px, item.x_end_px]), np.array([item.y_begin_px, item.y_end_px])
-    return np.stack(recipe.from_frame(x_px, y_px, shape), axis=1) * recipe.size_px - 0.5
+    return np.stack(recipe.from_frame(x_px, y_px, shape), axis=1)
 
 
 def _significance(image: NDArray[np.uint8], ends: NDArray[np.float64]) -> float:

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from nightsift.models.dataset import Samples
 from nightsift.models.package import METEOR
+from nightsift.models.samples import Samples
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating]

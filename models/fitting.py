@@ -12,91 +12,77 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nightsift.models.augment import Augmentation, augment
-from nightsift.models.dataset import SATELLITE, Samples
 from nightsift.models.networks import Network, normalise
 from nightsift.models.package import METEOR
 from nightsift.models.recipe import Recipe
+from nightsift.models.samples import Samples
 
-Indices = NDArray[np.intp]
+Draw = Callable[[int, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+
+
+class StageConfig(BaseModel):
+    """Steps of AdamW under one cycle of the learning rate (Smith and Topin 2018)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(gt=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
 
 
 class TrainingConfig(BaseModel):
-    """How a network is fitted.
+    """How a network is fitted: first to crops of ``crop_px`` pixels, then to whole inputs.
 
-    Two stages under one cycle of the learning rate (Smith and Topin 2018), with AdamW: ``crop_epochs`` on
-    windows of ``crop_px`` pixels around what the label names, then ``epochs`` on whole inputs. An epoch
-    draws as many samples as there are, all classes equally often.
+    In both, half of each batch are meteors.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
-    crop_px: Annotated[int, Field(ge=32, multiple_of=32)] = 96
-    crop_epochs: Annotated[int, Field(ge=0)] = 10
-    epochs: Annotated[int, Field(gt=0)] = 5
-    batch: Annotated[int, Field(gt=1)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    crop_px: Annotated[int, Field(ge=32, multiple_of=32)] = 64
+    crops: StageConfig = StageConfig(steps=4000, batch=64, learning_rate=0.001)
+    whole: StageConfig = StageConfig(steps=600, batch=32, learning_rate=0.0005)
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     augmentation: tuple[Augmentation, ...] = ("flips", "rotation", "speckle", "fading")
     precision: Literal["fp32", "bf16"] = "bf16"
 
 
 class Fitting:
-    """A network on its way; each call of `epoch` takes it one epoch further.
+    """One stage of fitting a network.
 
     Parameters
     ----------
-    settings, recipe
+    stage, settings, recipe
         From the TRAIN file.
     network
-        Fitted in place.
-    samples, classes
-        What to fit to; samples without a label are left out.
-    device
-        Where ``network`` is.
+        Fitted in place, where it is.
+    draw
+        Gives a batch: uint8 images (n, h, w) and their classes (n,).
     """
 
     def __init__(
-        self,
-        settings: TrainingConfig,
-        recipe: Recipe,
-        network: Network,
-        samples: Samples,
-        classes: Sequence[str],
-        device: torch.device,
+        self, stage: StageConfig, settings: TrainingConfig, recipe: Recipe, network: Network, draw: Draw
     ) -> None:
-        self._settings, self._recipe, self._network, self._device = settings, recipe, network, device
-        labels = samples.labels(classes)
-        self._samples, self._labels = samples[labels >= 0], labels[labels >= 0]
-        self._rest = next(i for i, name in enumerate(classes) if name not in (METEOR, SATELLITE))
-        self._centres = _centres(self._samples, recipe)
-        self._rng = np.random.default_rng(settings.seed)
-        self._epoch_steps = max(1, len(self._samples) // settings.batch)
-        self.steps = self._epoch_steps * (settings.crop_epochs + settings.epochs)
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self._stage, self._settings, self._recipe, self._network = stage, settings, recipe, network
+        self._draw = draw
+        self._device = next(network.parameters()).device
+        self._rng = np.random.default_rng((settings.seed, stage.steps))
+        rate = stage.learning_rate
+        self._optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=settings.weight_decay)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, settings.learning_rate, self.steps, pct_start=0.2
+            self._optimizer, rate, max(stage.steps, 1), pct_start=0.2
         )
 
-    def epoch(self, whole: bool, stepped: Callable[[], None]) -> float:
-        """Fit to one epoch, on crops or on ``whole`` inputs; the mean loss."""
+    def steps(self, count: int) -> float:
+        """Take so many steps; the mean loss."""
         self._network.train()
-        order = balanced_order(self._labels, self._epoch_steps * self._settings.batch, self._rng)
-        losses = []
-        for rows in order.reshape(self._epoch_steps, -1):
-            losses.append(self._step(rows, whole))
-            stepped()
-        return float(np.mean(losses))
+        return float(np.mean([self._step() for _ in range(count)]))
 
-    def _step(self, rows: Indices, whole: bool) -> float:
-        images = self._samples.images[rows]
-        if not whole:
-            images = self._crop(images, rows)
+    def _step(self) -> float:
+        images, classes = self._draw(self._stage.batch, self._rng)
         gray = torch.from_numpy(images).to(self._device)[:, None].float() / 255
         inputs = normalise(augment(gray, self._settings.augmentation), self._recipe)
-        labels = torch.from_numpy(self._labels[rows]).to(self._device)
+        labels = torch.from_numpy(classes).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16"):
             loss: Tensor = nn.functional.cross_entropy(self._network(inputs), labels)
         self._optimizer.zero_grad()
@@ -105,35 +91,15 @@ class Fitting:
         self._schedule.step()
         return float(loss.detach())
 
-    def _crop(self, images: NDArray[np.uint8], rows: Indices) -> NDArray[np.uint8]:
-        # What the label names stays inside its crop; frames of the remaining class are cropped anywhere.
-        side, size = self._settings.crop_px, images.shape[1]
-        anywhere = self._rng.uniform(0, size, (len(rows), 2))
-        shifted = self._centres[rows] * size + self._rng.uniform(-0.35, 0.35, (len(rows), 2)) * side
-        middle = np.where((self._labels[rows] == self._rest)[:, None], anywhere, shifted)
-        corner = (middle - side / 2).clip(0, size - side).astype(int)
-        return np.stack(
-            [image[y : y + side, x : x + side] for image, (x, y) in zip(images, corner, strict=True)]
-        )
 
+def draw_whole(samples: Samples, classes: Sequence[str]) -> Draw:
+    """Draws whole images, half of them meteors; those without a label are left out."""
+    labels = samples.labels(classes)
+    meteors = np.flatnonzero(labels == classes.index(METEOR))
+    others = np.flatnonzero((labels >= 0) & (labels != classes.index(METEOR)))
 
-def balanced_order(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> Indices:
-    """Indices of ``count`` samples in random order, every class equally often, samples evenly."""
-    classes = np.unique(labels)
-    wanted = np.array_split(np.arange(count), len(classes))
-    drawn = [_repeat(np.flatnonzero(labels == c), len(w), rng) for c, w in zip(classes, wanted, strict=True)]
-    return np.asarray(rng.permutation(np.concatenate(drawn)))
+    def draw(count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        rows = np.concatenate([rng.choice(meteors, count // 2), rng.choice(others, count - count // 2)])
+        return samples.images[rows], labels[rows]
 
-
-def _repeat(indices: Indices, count: int, rng: np.random.Generator) -> Indices:
-    rounds = -(-count // len(indices))
-    return np.concatenate([rng.permutation(indices) for _ in range(rounds)])[:count]
-
-
-def _centres(samples: Samples, recipe: Recipe) -> NDArray[np.float64]:
-    # Middle of the labelled trail, (n, 2), as fractions of the network's input.
-    truth = samples.truth
-    x_px = (truth["x_begin_px"] + truth["x_end_px"]).to_numpy() / 2
-    y_px = (truth["y_begin_px"] + truth["y_end_px"]).to_numpy() / 2
-    shape = truth["height"].to_numpy(), truth["width"].to_numpy()
-    return np.stack(recipe.from_frame(x_px, y_px, shape), axis=1)
+    return draw

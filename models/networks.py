@@ -72,7 +72,7 @@ class Network(nn.Module):
 
 
 def build(architecture: str, classes: int) -> Network:
-    """An untrained network: He initialisation, residual branches starting at zero.
+    """An untrained network: He initialisation.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def build(architecture: str, classes: int) -> Network:
     classes
         Number of classes.
     """
-    resnet = _RESNETS[architecture](weights=None, zero_init_residual=True)
+    resnet = _RESNETS[architecture](weights=None)
     return Network(Body(resnet), Head(resnet.fc.in_features, classes))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,16 +16,10 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from nightsift.models.card import model_card
 from nightsift.models.classify import Classifier, best_device
-from nightsift.models.dataset import (
-    SATELLITE,
-    DataConfig,
-    Samples,
-    draw_samples,
-    test_jobs,
-    training_jobs,
-)
+from nightsift.models.crops import Crops
+from nightsift.models.dataset import DataConfig, draw_samples, testing_jobs, training_jobs
 from nightsift.models.figures import Figures, average_precision, figures
-from nightsift.models.fitting import Fitting, TrainingConfig
+from nightsift.models.fitting import Fitting, TrainingConfig, draw_whole
 from nightsift.models.networks import Network, build, normalise
 from nightsift.models.package import (
     CARD,
@@ -37,6 +31,7 @@ from nightsift.models.package import (
     save_package,
 )
 from nightsift.models.recipe import Recipe
+from nightsift.models.samples import SATELLITE, Samples
 
 Progress = Callable[[str, int, int], None]
 HISTORY: Final = "history.csv"
@@ -112,7 +107,7 @@ def train(
     cache = cache or output.with_name(f"{output.name}-samples")
     training, validation, test = (
         draw_samples(jobs, cache, workers, lambda done, total: progress("draw", done, total))
-        for jobs in (*training_jobs(config.data, config.recipe), test_jobs(config.data, config.recipe))
+        for jobs in (*training_jobs(config.data, config.recipe), testing_jobs(config.data, config.recipe))
     )
     network, history = fit(config, training, validation, progress)
     description: Any = {**config.model.model_dump(), "recipe": config.recipe}
@@ -148,26 +143,42 @@ def _card(config: TrainConfig, training: Samples, test: Samples, measured: Figur
 def fit(
     config: TrainConfig, training: Samples, validation: Samples, progress: Progress
 ) -> tuple[Network, pd.DataFrame]:
-    """The network of the epoch with the best average precision on ``validation``, and the history.
+    """Fit a network; of the second stage, keep what has the best average precision on ``validation``.
 
-    Epochs on crops are no candidates. The same configuration, samples and machine give the same network.
+    The same configuration, samples and machine give the same network.
+
+    Returns
+    -------
+    tuple
+        The network, and one row per tenth of a stage: ``stage``, ``step``, ``loss`` and
+        ``validation_average_precision`` of the meteor class (nan on crops).
     """
-    settings, classes, device = config.training, config.model.classes, best_device()
+    settings, classes = config.training, config.model.classes
     torch.manual_seed(settings.seed)
-    network = build(config.model.architecture, len(classes)).to(device)
+    network = build(config.model.architecture, len(classes)).to(best_device())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-    fitting = Fitting(settings, config.recipe, network, training, classes, device)
-    steps = count(1)
-    rows, best, best_state = [], -1.0, copy.deepcopy(network.state_dict())
-    for epoch in range(settings.crop_epochs + settings.epochs):
-        whole = epoch >= settings.crop_epochs
-        loss = fitting.epoch(whole, lambda: progress("train", next(steps), fitting.steps))
-        found = _validate(network, config, validation) if whole else float("nan")
-        rows.append({"epoch": epoch, "whole": whole, "loss": loss, "validation_average_precision": found})
-        if whole and found >= best:
-            best, best_state = found, copy.deepcopy(network.state_dict())
+    stages = (
+        ("crops", settings.crops, Crops(training, classes, settings.crop_px).draw),
+        ("whole", settings.whole, draw_whole(training, classes)),
+    )
+    rows, best, best_state = [], -1.0, network.state_dict()
+    for name, stage, draw in stages:
+        fitting = Fitting(stage, settings, config.recipe, network, draw)
+        for steps in _tenths(stage.steps):
+            loss = fitting.steps(steps[-1] - steps[0] + 1)
+            found = _validate(network, config, validation) if name == "whole" else float("nan")
+            progress(name, steps[-1] + 1, stage.steps)
+            rows.append((name, steps[-1] + 1, loss, found))
+            if found >= best:
+                best, best_state = found, copy.deepcopy(network.state_dict())
     network.load_state_dict(best_state)
-    return network.eval(), pd.DataFrame(rows)
+    columns = ["stage", "step", "loss", "validation_average_precision"]
+    return network.eval(), pd.DataFrame(rows, columns=columns)
+
+
+def _tenths(steps: int) -> list[range]:
+    edges = [round(steps * tenth / 10) for tenth in range(11)]
+    return [range(low, high) for low, high in pairwise(edges) if high > low]
 
 
 @torch.inference_mode()
@@ -177,8 +188,8 @@ def _validate(network: Network, config: TrainConfig, samples: Samples) -> float:
     device = next(network.parameters()).device
     network.eval()
     scores = []
-    for begin in range(0, len(samples), config.training.batch):
-        gray = torch.from_numpy(samples.images[begin : begin + config.training.batch]).to(device)
+    for images in np.array_split(samples.images, -(-len(samples) // config.training.whole.batch)):
+        gray = torch.from_numpy(images).to(device)
         inputs = normalise(gray[:, None].float() / 255, config.recipe)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
             scores.append(network(inputs).float().softmax(1)[:, meteor].cpu().numpy())
