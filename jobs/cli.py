@@ -6,7 +6,8 @@ import signal
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import FrameType
+from typing import Annotated, Literal
 
 import typer
 
@@ -133,18 +134,23 @@ def _version(
         raise typer.Exit
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM; not KeyboardInterrupt, which the command line's library would answer itself."""
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 def main() -> None:
     """Run the command line; see the exit codes in `nightsift.archive.errors`."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app()
     except NightsiftError as error:
         report.err.print(f"nightsift: {error}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        report.err.print("nightsift: stopped. Finished nights are kept; run again to go on.")
-        sys.exit(130)
+    except Stopped as stop:
+        report.err.print("nightsift: stopped. What was finished is kept; run again to go on.", soft_wrap=True)
+        sys.exit(128 + stop.args[0])

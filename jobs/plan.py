@@ -164,7 +164,7 @@ def fingerprints(config: Configuration, station: Station, refs: tuple[FrameRef, 
         version=differences.STAGE_VERSION,
         frames=ingest,
         settings=asdict(config.difference),
-        place=(station.latitude_deg, station.longitude_deg, station.height_msl_m, station.timezone),
+        place=(station.latitude_deg, station.longitude_deg, station.timezone),
     )
     classify = fingerprint(version=SCORES_VERSION, differences=subtract, model=config.package.sha256)
     return {"frames": ingest, "differences": subtract, "scores": classify}
