@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Difference = NDArray[np.bool_]
 
 _ANGLES: Final = np.arange(64) * np.pi / 64
-_DIRECTIONS: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)]).astype(np.float32)
+_DIRECTIONS: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _CELLS: Final = 32
 # In deviations: of a line among all lines of a window, and of a stretch of it.
 _LEAST_VOTES: Final = 5.0
@@ -130,10 +130,11 @@ def _count_cells(window: Difference, cell: int) -> NDArray[np.float32]:
 def _votes(counts: NDArray[np.float32]) -> tuple[Floats, int]:
     # Votes (angles, offsets); a line has the offset normal . (x, y) + origin in cells.
     rows, columns = np.nonzero(counts)
-    origin = counts.shape[1] + 8
-    bins = origin + sum(counts.shape) + 16
-    points = np.stack([columns, rows], axis=1).astype(np.float32)
-    offsets = np.rint(points @ _DIRECTIONS).astype(np.int64) + origin
+    origin = counts.shape[1] + 12
+    bins = origin + sum(counts.shape) + 24
+    # Not a matrix product: its last bits, and with them the bins, would depend on the number of threads.
+    across = columns[:, None] * _DIRECTIONS[0] + rows[:, None] * _DIRECTIONS[1]
+    offsets = np.rint(across).astype(np.int64) + origin
     flat = offsets + np.arange(len(_ANGLES)) * bins
     weights = np.repeat(counts[rows, columns], len(_ANGLES))
     votes = np.bincount(flat.ravel(), weights, minlength=len(_ANGLES) * bins)
@@ -141,10 +142,10 @@ def _votes(counts: NDArray[np.float32]) -> tuple[Floats, int]:
 
 
 def _most_significant(votes: Floats) -> tuple[int, int] | None:
-    # A band of 3 offsets against the stronger of two such bands 4 offsets away, so that neither the edge of a
-    # cloud nor that of the window counts as a line.
+    # A band of 3 offsets against the stronger of two such bands beside it, so that neither the edge of a cloud
+    # nor that of the window counts as a line.
     three = votes[:, :-2] + votes[:, 1:-1] + votes[:, 2:]
-    core, beside = three[:, 4:-4], np.maximum(three[:, :-8], three[:, 8:])
+    core, beside = three[:, 6:-6], np.maximum(three[:, :-12], three[:, 12:])
     excess = (core - beside) / np.sqrt(2 * beside + 1)
     # The noise of clouds and of JPEG blocks is clustered: measured, not assumed.
     occupied = excess[core + beside > 0]
@@ -154,7 +155,7 @@ def _most_significant(votes: Floats) -> tuple[int, int] | None:
     if excess.flat[best] - typical < _LEAST_VOTES * max(spread, 1.0):
         return None
     angle, offset = divmod(best, excess.shape[1])
-    return angle, offset + 5
+    return angle, offset + 7
 
 
 def _follow(difference: Difference, line: _Line, reach_px: float) -> Trail | None:
@@ -216,7 +217,10 @@ def _densest(excess: Floats, reach: Floats, reach_px: float) -> int:
 def _turn(line: _Line, reach: Floats, samples: Floats) -> _Line:
     rows, columns = np.nonzero(samples[:, _NEAR])
     along, across = reach[rows], _ACROSS[_NEAR][columns]
-    slope, shift = np.polyfit(along, across, 1)
+    # Least squares in closed form: a solver's last bits would depend on the number of threads.
+    centred = along - along.mean()
+    slope = float((centred * across).sum() / max((centred**2).sum(), 1e-9))
+    shift = float(across.mean() - slope * along.mean())
     direction = line.along + slope * line.across
     return _Line(line.point + shift * line.across, direction / np.hypot(*direction))
 
