@@ -43,4 +43,5 @@ def write_tables(workspace: Workspace, key: str, schema: Any, tables: Iterable[A
 
 def read_table(workspace: Workspace, key: str, columns: Sequence[str] | None = None) -> Any:
     """Read one file; all columns by default."""
-    return pq.read_table(pa.BufferReader(workspace.read(key)), columns=None if columns is None else list(columns))
+    wanted = None if columns is None else list(columns)
+    return pq.read_table(pa.BufferReader(workspace.read(key)), columns=wanted)

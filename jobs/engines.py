@@ -62,7 +62,7 @@ class DaskEngine:
             future = None
             for step in chain:
                 # A step writes to the workspace: its result is only a report, never to be taken from a cache.
-                future = self._client.submit(run_step, step, future, key=_key(step), pure=False)
+                future = self._client.submit(_attempt, step, future, key=_key(step), pure=False)
                 under_way.add(future)
             if future is not None:
                 last_of_chain.add(future.key)
@@ -70,11 +70,23 @@ class DaskEngine:
         for _ in range(window):
             submit_next()
         for future in under_way:
-            result: StepResult = future.result()
+            result = future.result()
+            if isinstance(result, StorageError):
+                raise result
             if future.key in last_of_chain:
                 last_of_chain.discard(future.key)
                 submit_next()
             yield result
+
+
+def _attempt(step: Step, before: StepResult | StorageError | None) -> StepResult | StorageError:
+    # Returned, not raised: a worker would log a traceback, and the fault is no worker's.
+    if isinstance(before, StorageError):
+        return before
+    try:
+        return run_step(step, before)
+    except StorageError as error:
+        return error
 
 
 def _key(step: Step) -> str:

@@ -237,6 +237,7 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(configure, mounted, clus
     assert "the store is full" in said
     assert "free space there" in said
     subprocess.run(["mount", "-o", "remount,size=100m", place], check=True)
-    assert run(config)["failures"] == []
-    frames = pd.read_parquet(place / "workspace/releases")
+    said = run(config)
+    assert said["failures"] == []
+    frames = pd.read_parquet(place / "workspace/releases" / said["release"] / "frames")
     assert frames["score"].notna().any()
