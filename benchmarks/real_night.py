@@ -50,15 +50,9 @@ def main() -> None:
         truth(shared / "nights").to_csv(folder / "truth.csv", index=False)
         config = folder / "nightsift.toml"
         config.write_text(
-            f'[archive]
-url = "{shared}/nights"
-'
-            f'[workspace]
-url = "workspace"
-'
-            f'[model]
-package = "{package}"
-'
+            f'[archive]\nurl = "{shared}/nights"\n'
+            f'[workspace]\nurl = "workspace"\n'
+            f'[model]\npackage = "{package}"\n'
         )
         nightsift = [sys.executable, "-m", "nightsift"]
         subprocess.run([*nightsift, "run", config], check=True, stdout=subprocess.DEVNULL)
