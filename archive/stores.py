@@ -59,8 +59,16 @@ class Archive:
         if urlsplit(self.url).scheme == "s3":
             retries = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
             options.setdefault("config_kwargs", retries)
-        with storage_errors(self.url):
-            filesystem, root = fsspec.core.url_to_fs(self.url, **options)
+        try:
+            with storage_errors(self.url):
+                filesystem, root = fsspec.core.url_to_fs(self.url, **options)
+        except (ValueError, ImportError, TypeError) as error:
+            raise ConfigurationError(
+                f"the archive {self.url} cannot be opened",
+                expected="a folder, or a URL and storage_options that fsspec knows",
+                found=str(error),
+                mend="correct [archive] url, or install the package that is named above",
+            ) from error
         return filesystem, root.rstrip("/")
 
     def objects(self) -> Iterator[StoredObject]:
@@ -120,19 +128,19 @@ class Workspace:
 
     @cached_property
     def _folder(self) -> Path | None:
-        return (
-            None
-            if "://" in self.url and not self.url.startswith("file://")
-            else Path(self.url.removeprefix("file://"))
-        )
+        """The folder; None where the workspace is a bucket."""
+        scheme, separator, rest = self.url.partition("://")
+        if not separator:
+            return Path(self.url)
+        return Path(rest) if scheme == "file" else None
 
     @cached_property
-    def _store(self) -> Any:
+    def _store(self) -> LocalStore | S3Store:
         with storage_errors(self.url):
-            if self._folder is not None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                return LocalStore(self._folder)
-            return _s3_store(self.url, **dict(self.options))
+            if self._folder is None:
+                return _s3_store(self.url, **dict(self.options))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return LocalStore(self._folder)
 
     def names(self, prefix: str) -> list[str]:
         """Keys below ``prefix``, sorted; from a listing alone."""
@@ -186,6 +194,12 @@ class Workspace:
 
 
 def _s3_store(url: str, endpoint_url: str = "", **options: Any) -> S3Store:
+    if urlsplit(url).scheme != "s3":
+        raise ConfigurationError(
+            f"the workspace {url} cannot be opened",
+            expected="a folder, or s3://bucket/prefix",
+            mend="correct [workspace] url",
+        )
     endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
     if endpoint:
         options["endpoint"] = endpoint
