@@ -28,11 +28,18 @@ class ArchiveSection(_Section):
     storage_options: Mapping[str, Any] = {}
 
 
+class WorkspaceOptions(_Section):
+    """Where a bucket's server is."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+
+
 class WorkspaceSection(_Section):
-    """Where products go; ``storage_options`` may hold ``endpoint_url`` and ``region``."""
+    """Where products go; on the archive's server unless ``storage_options`` name another."""
 
     url: str
-    storage_options: Mapping[str, Any] = {}
+    storage_options: WorkspaceOptions | None = None
 
 
 class DifferenceSection(_Section):
@@ -82,14 +89,11 @@ class Configuration:
 
     def __init__(self, sections: _File, folder: Path) -> None:
         refuse_secrets(sections.archive.storage_options, "[archive.storage_options]")
-        refuse_secrets(sections.workspace.storage_options, "[workspace.storage_options]")
         self.run = sections.run
         self.archive = Archive(
             _resolved(sections.archive.url, folder), tuple(sections.archive.storage_options.items())
         )
-        self.workspace = Workspace(
-            _resolved(sections.workspace.url, folder), tuple(sections.workspace.storage_options.items())
-        )
+        self.workspace = Workspace(_resolved(sections.workspace.url, folder), _workspace_options(sections))
         self.difference = DifferenceSettings(**sections.difference.model_dump())
         self.stations = _read_stations(folder / sections.archive.stations)
         self.package = ModelPackage.load(sections.model.package, folder)
@@ -121,6 +125,14 @@ class Configuration:
             run = validate(RunSection, {**sections.run.model_dump(), "cluster": cluster}, "the command line")
             sections = sections.model_copy(update={"run": run})
         return cls(sections, path.parent)
+
+
+def _workspace_options(sections: _File) -> tuple[tuple[str, Any], ...]:
+    named = sections.workspace.storage_options
+    if named is None:
+        shared = {"endpoint_url": sections.archive.storage_options.get("endpoint_url")}
+        named = WorkspaceOptions(**shared if "://" in sections.archive.url else {})
+    return tuple((name, value) for name, value in named.model_dump().items() if value is not None)
 
 
 def _resolved(url: str, folder: Path) -> str:
