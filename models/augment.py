@@ -1,9 +1,9 @@
-"""Augmentations of network inputs, each a function of a batch of gray pictures (n, 1, h, w) in 0 to 1."""
+"""Augmentations of network inputs, each picture by its own chance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,44 +11,42 @@ from torch import Tensor
 Augmentation = Literal["flips", "rotation", "speckle", "fading"]
 
 
-def augment(gray: Tensor, names: Sequence[Augmentation]) -> Tensor:
-    """Apply the named augmentations, each picture by its own chance."""
-    for name in names:
-        gray = _AUGMENTATIONS[name](gray)
-    return gray
+def augment(gray: Tensor, cells: Tensor, names: Sequence[Augmentation]) -> tuple[Tensor, Tensor]:
+    """Apply the named augmentations.
+
+    Parameters
+    ----------
+    gray
+        Pictures in 0 to 1, (n, side, side).
+    cells
+        Maps that turn with them, (n, cells, cells).
+    names
+        ``flips`` left to right and top to bottom; ``rotation`` by 90 degrees, which with flips gives all
+        eight symmetries of a square; ``speckle``, more noise; ``fading``, fewer or more pixels set.
+    """
+    if "flips" in names:
+        gray, cells = _half_of(gray, cells, lambda maps: maps.flip(2))
+        gray, cells = _half_of(gray, cells, lambda maps: maps.flip(1))
+    if "rotation" in names:
+        gray, cells = _half_of(gray, cells, lambda maps: maps.rot90(1, (1, 2)))
+    if "speckle" in names:
+        gray = _speckle(gray)
+    if "fading" in names:
+        gray = (gray * _each(gray, 0.6, 1.3)).clamp(max=1)
+    return gray, cells
 
 
-def _flips(gray: Tensor) -> Tensor:
-    for axis in (2, 3):
-        gray = torch.where(_chance(gray, 0.5), gray.flip(axis), gray)
-    return gray
-
-
-def _rotation(gray: Tensor) -> Tensor:
-    """By 90 degrees, which with flips gives all eight symmetries of a square."""
-    return torch.where(_chance(gray, 0.5), torch.rot90(gray, 1, (2, 3)), gray)
+def _half_of(gray: Tensor, cells: Tensor, turned: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    chosen = _each(gray) < 0.5
+    return torch.where(chosen, turned(gray), gray), torch.where(chosen, turned(cells), cells)
 
 
 def _speckle(gray: Tensor) -> Tensor:
-    """More noise: up to a tenth of the pixels get brighter."""
-    density = 0.1 * torch.rand(len(gray), 1, 1, 1) ** 2
-    specks = (torch.rand(gray.shape) < density) * torch.rand(gray.shape)
-    return torch.where(_chance(gray, 0.3), (gray + specks.to(gray.device)).clamp(max=1), gray)
+    # In a third of the pictures up to a tenth of the pixels get brighter.
+    density = 0.1 * _each(gray) ** 2 * (_each(gray) < 1 / 3)
+    specks = (torch.rand_like(gray) < density) * torch.rand_like(gray)
+    return (gray + specks).clamp(max=1)
 
 
-def _fading(gray: Tensor) -> Tensor:
-    """Fewer or more of the pixels under an input pixel set."""
-    factor = torch.empty(len(gray), 1, 1, 1).uniform_(0.6, 1.3)
-    return (gray * factor.to(gray.device)).clamp(max=1)
-
-
-def _chance(gray: Tensor, probability: float) -> Tensor:
-    return (torch.rand(len(gray), 1, 1, 1) < probability).to(gray.device)
-
-
-_AUGMENTATIONS: Final[dict[Augmentation, Callable[[Tensor], Tensor]]] = {
-    "flips": _flips,
-    "rotation": _rotation,
-    "speckle": _speckle,
-    "fading": _fading,
-}
+def _each(gray: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    return torch.empty(len(gray), 1, 1, device=gray.device).uniform_(low, high)

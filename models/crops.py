@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightsift.archive.errors import ConfigurationError
+from nightsift.models.fitting import Batch
 from nightsift.models.package import METEOR
 from nightsift.models.samples import SATELLITE, Samples, rest_class
 
@@ -49,8 +50,8 @@ class Crops:
         other = classes.index(SATELLITE) if SATELLITE in classes else rest
         self._labels = (classes.index(METEOR), other, rest)
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Images, NDArray[np.int64]]:
-        """Crops, uint8 (count, side_px, side_px), and their classes, (count,)."""
+    def draw(self, count: int, rng: np.random.Generator) -> Batch:
+        """Crops of ``side_px`` x ``side_px`` pixels; their cells are not judged."""
         sources = rng.choice(3, count, p=_SHARES)
         if not len(self._others):
             sources[sources == 1] = 2
@@ -58,7 +59,8 @@ class Crops:
             self._around(rng, (self._meteors, self._others)[s]) if s < 2 else self._empty(rng)
             for s in sources
         ]
-        return np.stack(crops), np.array(self._labels)[sources]
+        cells = np.full((count, self._side // 32, self._side // 32), -1)
+        return Batch(np.stack(crops), np.array(self._labels)[sources], cells)
 
     def _around(self, rng: np.random.Generator, objects: NDArray[np.intp]) -> Images:
         chosen = rng.choice(objects)

@@ -112,7 +112,7 @@ def training_jobs(data: DataConfig, recipe: Recipe) -> tuple[list[StationNightRu
     )
 
 
-def testing_jobs(data: DataConfig, recipe: Recipe) -> list[StationNightRun]:
+def held_out_jobs(data: DataConfig, recipe: Recipe) -> list[StationNightRun]:
     """What tests: stations and nights of another seed."""
     return _jobs(data, recipe, data.test_seed, data.test_stations)
 

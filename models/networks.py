@@ -49,6 +49,12 @@ class Head(nn.Module):
         logits: Tensor = self.linear(self.dropout(pooled))
         return logits
 
+    def cells(self, last: Tensor) -> Tensor:
+        """Logits (n, classes, height, width) of each cell, judged as a picture of its own."""
+        of_mean, of_maximum = self.linear.weight.chunk(2, dim=1)
+        logits = torch.einsum("nchw,kc->nkhw", last, of_mean + of_maximum)
+        return logits + self.linear.bias[:, None, None]
+
     def grad_cam_weights(self, class_index: int, cells: int) -> Tensor:
         """Mean over a map of ``cells`` cells of the gradient of a class's logit, (channels,).
 

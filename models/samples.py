@@ -78,6 +78,25 @@ class Samples:
         labels[truth["meteors"] > 0] = classes.index(METEOR)
         return labels
 
+    def cell_labels(self, classes: Sequence[str], cells: int) -> NDArray[np.int64]:
+        """Class of each of ``cells`` x ``cells`` cells of each image, (n, cells, cells).
+
+        That of the clear object whose trail passes it; -1 where a meteor passes that is not clear.
+        """
+        labels = np.full((len(self), cells, cells), rest_class(classes), np.int64)
+        ends = self.objects[["x_begin", "y_begin", "x_end", "y_end"]].to_numpy()
+        steps = np.linspace(0, 1, 4 * cells)[:, None]
+        is_meteor, clear = (self.objects["kind"] == METEOR).to_numpy(), self.objects["clear"].to_numpy(bool)
+        passes = [(clear & ~is_meteor, SATELLITE), (~clear & is_meteor, None), (clear & is_meteor, METEOR)]
+        for rows, name in passes:
+            if name in classes or name is None:
+                label = -1 if name is None else classes.index(name)
+                for image, trail in zip(self.objects["image"][rows], ends[rows], strict=True):
+                    at = trail[:2] + steps * (trail[2:] - trail[:2])
+                    x, y = np.clip((at * cells).astype(int), 0, cells - 1).T
+                    labels[image, y, x] = label
+        return labels
+
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """All samples of all parts, in order."""

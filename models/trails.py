@@ -142,8 +142,8 @@ def _votes(counts: NDArray[np.float32]) -> tuple[Floats, int]:
 
 
 def _most_significant(votes: Floats) -> tuple[int, int] | None:
-    # A band of 3 offsets against the stronger of two such bands beside it, so that neither the edge of a cloud
-    # nor that of the window counts as a line.
+    # A band of 3 offsets against the stronger of two such bands beside it, so that neither the edge of a
+    # cloud nor that of the window counts as a line.
     three = votes[:, :-2] + votes[:, 1:-1] + votes[:, 2:]
     core, beside = three[:, 6:-6], np.maximum(three[:, :-12], three[:, 12:])
     excess = (core - beside) / np.sqrt(2 * beside + 1)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from nightsift.models.card import model_card
 from nightsift.models.classify import Classifier, best_device
 from nightsift.models.crops import Crops
-from nightsift.models.dataset import DataConfig, draw_samples, testing_jobs, training_jobs
+from nightsift.models.dataset import DataConfig, draw_samples, held_out_jobs, training_jobs
 from nightsift.models.figures import Figures, average_precision, figures
 from nightsift.models.fitting import Fitting, TrainingConfig, draw_whole
 from nightsift.models.networks import Network, build, normalise
@@ -31,7 +31,7 @@ from nightsift.models.package import (
     save_package,
 )
 from nightsift.models.recipe import Recipe
-from nightsift.models.samples import SATELLITE, Samples
+from nightsift.models.samples import SATELLITE, Samples, rest_class
 
 Progress = Callable[[str, int, int], None]
 HISTORY: Final = "history.csv"
@@ -107,7 +107,7 @@ def train(
     cache = cache or output.with_name(f"{output.name}-samples")
     training, validation, test = (
         draw_samples(jobs, cache, workers, lambda done, total: progress("draw", done, total))
-        for jobs in (*training_jobs(config.data, config.recipe), testing_jobs(config.data, config.recipe))
+        for jobs in (*training_jobs(config.data, config.recipe), held_out_jobs(config.data, config.recipe))
     )
     network, history = fit(config, training, validation, progress)
     description: Any = {**config.model.model_dump(), "recipe": config.recipe}
@@ -163,7 +163,7 @@ def fit(
     )
     rows, best, best_state = [], -1.0, network.state_dict()
     for name, stage, draw in stages:
-        fitting = Fitting(stage, settings, config.recipe, network, draw)
+        fitting = Fitting(stage, settings, config.recipe, network, draw, rest_class(classes))
         for steps in _tenths(stage.steps):
             loss = fitting.steps(steps[-1] - steps[0] + 1)
             found = _validate(network, config, validation) if name == "whole" else float("nan")

@@ -43,6 +43,14 @@ def test_the_closed_form_is_the_gradient(network, images, class_index):
     assert torch.allclose(heat, expected, atol=1e-5 * float(expected.max()))
 
 
+def test_a_cell_is_judged_as_a_picture_of_its_own(network, images):
+    with torch.inference_mode():
+        last = network.body(images)[1]
+        logits = network.head.cells(last)
+        alone = network.head(last[:, :, 2:3, 5:6])
+    assert torch.allclose(logits[:, :, 2, 5], alone, atol=1e-4)
+
+
 def test_folding_batch_norm_changes_nothing_but_rounding(network, images):
     with torch.inference_mode():
         assert torch.allclose(fold_batch_norm(network)(images), network(images), atol=1e-4)

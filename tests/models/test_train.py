@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from nightsift.archive.errors import ConfigurationError
 from nightsift.archive.settings import parse_toml
+from nightsift.models.augment import augment
 from nightsift.models.crops import Crops
-from nightsift.models.dataset import DataConfig, StationNightRun, draw_night, testing_jobs, training_jobs
+from nightsift.models.dataset import DataConfig, StationNightRun, draw_night, held_out_jobs, training_jobs
 from nightsift.models.figures import Share, average_precision, figures
 from nightsift.models.package import ModelPackage
 from nightsift.models.recipe import RECIPES, Recipe
@@ -33,7 +35,7 @@ test_stations = 1
 nights = 1
 runs = 2
 frames = 5
-meteors = 4.0
+meteors = 1.5
 satellites = 1.0
 small = true
 [training]
@@ -87,7 +89,7 @@ def test_no_station_trains_and_validates_and_no_seed_trains_and_tests():
     assert {job.station for job in training} == set(range(8))
     assert {job.station for job in validation} == {8, 9}
     assert {job.seed for job in [*training, *validation]} == {1}
-    assert {job.seed for job in testing_jobs(data, Recipe())} == {2}
+    assert {job.seed for job in held_out_jobs(data, Recipe())} == {2}
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +123,33 @@ def test_labels_follow_the_truth(samples):
     assert (labels == 1).any()
 
 
+def test_cells_agree_with_the_labels(samples):
+    classes = ("meteor", "nothing")
+    cells, labels = samples.cell_labels(classes, 7), samples.labels(classes)
+    assert cells.shape == (len(samples), 7, 7)
+    assert np.array_equal((cells == 0).any((1, 2)), labels == 0)
+    clear = samples.objects[(samples.objects["kind"] == "meteor") & samples.objects["clear"]].iloc[0]
+    column, row = int(7 * clear["x_begin"]), int(7 * clear["y_begin"])
+    assert cells[int(clear["image"]), row, column] == 0
+
+
+def test_pictures_and_cells_turn_together():
+    torch.manual_seed(0)
+    gray = torch.rand(64, 7, 7)
+    turned, cells = augment(gray, gray.clone(), ("flips", "rotation"))
+    assert torch.equal(turned, cells)
+    assert (
+        len(
+            {tuple(picture.flatten().tolist()) for picture in turned}
+            & set(map(tuple, gray.flatten(1).tolist()))
+        )
+        < 20
+    )
+
+
 def test_crops_hold_what_their_class_says(samples):
     crops = Crops(samples, ("meteor", "nothing"), 64)
-    images, labels = crops.draw(40, np.random.default_rng(1))
+    images, labels, _ = crops.draw(40, np.random.default_rng(1))
     assert images.shape == (40, 64, 64)
     assert 8 < (labels == 0).sum() < 32
 
