@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nightsift.models.localise import bounding_box, grad_cam, peak_position
+from nightsift.models.localise import bounding_box, grad_cam, peak_position, strongest
 from nightsift.models.networks import Network, fold_batch_norm, normalise
 from nightsift.models.package import METEOR, ModelPackage
 from nightsift.models.recipe import Recipe
@@ -167,7 +167,7 @@ def best_device() -> torch.device:
 @torch.inference_mode()
 def _evaluate(images: Tensor, network: Network, meteor: int) -> NDArray[np.float32]:
     first, last = network.body(images)
-    heat = grad_cam(last, network.head.grad_cam_weights(meteor, last[0, 0].numel()))
+    heat = strongest(grad_cam(last, network.head.grad_cam_weights(meteor, last[0, 0].numel())))
     score = network.head(last).softmax(1)
     x, y = peak_position(first, heat)
     rows = torch.cat([score, x[:, None], y[:, None], bounding_box(heat > 0)], dim=1)

@@ -25,6 +25,11 @@ def grad_cam(last: Tensor, weights: Tensor) -> Tensor:
     return relu(torch.einsum("nchw,c->nhw", last, weights))
 
 
+def strongest(heat: Tensor) -> Tensor:
+    """The heat map with nothing left but its strongest cell, (n, height, width)."""
+    return heat * (heat == heat.amax((1, 2), keepdim=True))
+
+
 def peak_position(first: Tensor, heat: Tensor) -> tuple[Tensor, Tensor]:
     """Mean position of the cells of greatest first-block activation where the heat map is not zero.
 
