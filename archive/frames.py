@@ -82,7 +82,9 @@ def ingest_night(
     Raises
     ------
     StorageError
-        Either store failed. A file that cannot be used never raises.
+        Either store failed.
+    NightsiftError
+        A file cannot be read at all. A file that is read but cannot be used never raises.
 
     Notes
     -----
@@ -108,14 +110,14 @@ def ingest_night(
             attributes={"long_name": "gray level (luma)", "units": "1"},
         )
         for ref, data in _fetched(archive, named):
-            bytes_read += len(data or b"")
+            bytes_read += len(data)
             try:
                 writer.append(_usable(data, shape))
             except BadFrame as bad:
                 rejected.append(_rejected(ref, bad.reason, bad.detail))
                 continue
             kept.append(ref)
-            digests.append(hashlib.sha256(data or b"").hexdigest())
+            digests.append(hashlib.sha256(data).hexdigest())
         writer.close()
         _add_series(group, kept, digests, station)
         store.finish()
@@ -126,7 +128,7 @@ def _rejected(ref: FrameRef, reason: str, detail: str) -> Rejected:
     return Rejected(ref.key, ref.start_utc.isoformat() if ref.start_utc else None, reason, detail)
 
 
-def _fetched(archive: Archive, refs: Sequence[FrameRef]) -> Iterator[tuple[FrameRef, bytes | None]]:
+def _fetched(archive: Archive, refs: Sequence[FrameRef]) -> Iterator[tuple[FrameRef, bytes]]:
     """Files in order; the next block is fetched while the last is decoded."""
     blocks = [refs[i : i + FETCH_FRAMES] for i in range(0, len(refs), FETCH_FRAMES)]
     with ThreadPoolExecutor(1) as pool:
@@ -140,9 +142,7 @@ def _fetched(archive: Archive, refs: Sequence[FrameRef]) -> Iterator[tuple[Frame
             yield from zip(block, found, strict=True)
 
 
-def _usable(data: bytes | None, shape: tuple[int, int]) -> Gray:
-    if data is None:
-        raise BadFrame("missing", "listed, but gone when it was to be read")
+def _usable(data: bytes, shape: tuple[int, int]) -> Gray:
     image = decode_gray(data)
     if image.shape != shape:
         raise BadFrame(
@@ -166,9 +166,9 @@ def _common_shape(archive: Archive, refs: Sequence[FrameRef]) -> tuple[int, int]
     return 1, 1
 
 
-def _shape(data: bytes | None) -> tuple[int, ...] | None:
+def _shape(data: bytes) -> tuple[int, ...] | None:
     try:
-        return decode_gray(data or b"").shape
+        return decode_gray(data).shape
     except BadFrame:
         return None  # counted with its reason when its turn comes
 

@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
+from nightsift.archive.errors import NightsiftError
 from nightsift.archive.faults import storage_errors
 from nightsift.archive.stores import Workspace
 
@@ -64,6 +65,20 @@ class ShardWriter:
         self._pending.clear()
 
 
+class ProductMissing(NightsiftError):
+    """A product is gone although its receipt is there: somebody removed it."""
+
+    def __init__(self, path: str) -> None:
+        self.stage = path.partition("/")[0]
+        super().__init__(
+            f"{path} is not in the workspace, although it was made",
+            mend="run again: its receipt was removed, and it will be made anew",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ProductMissing, (self.what.partition(" ")[0],))
+
+
 @dataclass(frozen=True)
 class NightStore:
     """A Zarr group of one night, such as ``frames/UK0006/2022-09-14.zarr``."""
@@ -80,9 +95,20 @@ class NightStore:
             )
 
     def open(self) -> zarr.Group:
-        """Open for reading."""
-        with storage_errors(self.workspace.url):
-            return zarr.open_group(self.workspace.zarr(self.path, read_only=True), mode="r")
+        """Open for reading.
+
+        Raises
+        ------
+        ProductMissing
+            It is not there.
+        """
+        try:
+            with storage_errors(self.workspace.url, missing_is_fault=False):
+                return zarr.open_group(
+                    self.workspace.zarr(self.path, read_only=True), mode="r", zarr_format=3
+                )
+        except FileNotFoundError as error:
+            raise ProductMissing(self.path) from error
 
     def finish(self) -> None:
         """Gather the metadata in one object, so that opening costs one request."""

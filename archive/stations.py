@@ -21,6 +21,12 @@ def _known_timezone(name: str) -> str:
     return name
 
 
+def _no_number(station_id: str) -> str:
+    if station_id.isdecimal():
+        raise ValueError("expected a letter in it: readers take the folder station=025 for the number 25")
+    return station_id
+
+
 class Station(BaseModel):
     """One camera of a network. Azimuths and times are derived from it, never guessed.
 
@@ -30,7 +36,7 @@ class Station(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$"), AfterValidator(_no_number)]
     network: str
     latitude_deg: Annotated[float, Field(ge=-90, le=90)]
     longitude_deg: Annotated[float, Field(ge=-180, le=360)]

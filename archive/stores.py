@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import fsspec
@@ -23,10 +23,10 @@ from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, S3Store
 from zarr.storage import ObjectStore
 
-from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.errors import ConfigurationError, NightsiftError
 from nightsift.archive.faults import storage_errors
 
-SECRET_OPTIONS = ("key", "secret", "token", "password", "access_key_id", "secret_access_key", "session_token")
+SECRET_ENDINGS = ("key", "key_id", "secret", "token", "password", "connection_string")
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,34 @@ class Archive:
         for path, info in sorted(found.items()):
             yield StoredObject(path[len(root) :].lstrip("/"), int(info["size"]), _etag(info))
 
-    def fetch(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The bytes of objects, fetched concurrently; None for one that has vanished."""
+    def fetch(self, keys: Sequence[str]) -> list[bytes]:
+        """The bytes of objects, fetched concurrently.
+
+        Raises
+        ------
+        StorageError
+            The archive itself does not answer any more.
+        NightsiftError
+            The archive answers, but an object of ``keys`` cannot be read; names it.
+        """
         filesystem, root = self._opened
-        paths = [f"{root}/{key}" for key in keys]
+        # Not cat(), which takes brackets in a name for a pattern.
+        found = filesystem.cat_ranges([f"{root}/{key}" for key in keys], None, None, on_error="return")
+        for key, data in zip(keys, found, strict=True):
+            if isinstance(data, Exception):
+                self._refuse(key, data)
+        return list(found)
+
+    def _refuse(self, key: str, error: Exception) -> NoReturn:
+        filesystem, root = self._opened
         with storage_errors(self.url):
-            found = filesystem.cat(paths, on_error="return")
-            return [_bytes_or_raise(found[path]) for path in paths]
+            filesystem.invalidate_cache()
+            filesystem.info(root)
+        raise NightsiftError(
+            f"{key} was listed but cannot be read",
+            found=f"{type(error).__name__}: {error}",
+            mend="run again if the archive changed meanwhile; else give this user the right to read it",
+        ) from error
 
 
 def _etag(info: Mapping[str, Any]) -> str:
@@ -101,14 +122,6 @@ def _etag(info: Mapping[str, Any]) -> str:
     if etag:
         return str(etag).strip('"')
     return f"{float(info.get('mtime') or 0):.6f}-{info['size']}"
-
-
-def _bytes_or_raise(found: bytes | Exception) -> bytes | None:
-    if isinstance(found, FileNotFoundError):
-        return None
-    if isinstance(found, Exception):
-        raise found
-    return found
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,6 @@ class Workspace:
         with storage_errors(self.url):
             if self._folder is None:
                 return _s3_store(self.url, **dict(self.options))
-            self._folder.mkdir(parents=True, exist_ok=True)
             return LocalStore(self._folder)
 
     def names(self, prefix: str) -> list[str]:
@@ -158,12 +170,16 @@ class Workspace:
         FileNotFoundError
             There is no such object.
         """
+        if self._folder is not None and not (self._folder / key).is_file():
+            raise FileNotFoundError(key)
         with storage_errors(self.url, missing_is_fault=False):
             return bytes(obstore.get(self._store, key).bytes())
 
     def write(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
         with storage_errors(self.url):
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)
             obstore.put(self._store, key, data)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -185,7 +201,15 @@ class Workspace:
             self.delete(self.names(prefix + "/"))
 
     def zarr(self, path: str, *, read_only: bool = False) -> ObjectStore[Any]:
-        """The Zarr store whose root is ``path``: nothing above it is touched."""
+        """The Zarr store whose root is ``path``: nothing above it is touched.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing is there, and it is wanted for reading.
+        """
+        if read_only and self._folder is not None and not (self._folder / path).is_dir():
+            raise FileNotFoundError(path)
         with storage_errors(self.url):
             if self._folder is not None:
                 return ObjectStore(LocalStore(self._folder / path, mkdir=not read_only), read_only=read_only)
@@ -235,12 +259,27 @@ def _without_variable(name: str | None) -> Iterator[None]:
             os.environ[name] = value
 
 
-def refuse_secrets(options: Mapping[str, Any], where: str) -> None:
-    """Secrets belong in the environment, where no product, log or repository keeps them."""
-    found = [name for name in options if name in SECRET_OPTIONS]
+def refuse_secrets(url: str, options: Mapping[str, Any], where: str) -> None:
+    """Secrets belong in the environment, where no product, log or repository keeps them.
+
+    Raises
+    ------
+    ConfigurationError
+        An option is named like a secret, or the URL holds one; neither is repeated.
+    """
+    found = [name for name in _names(options) if name.lower().endswith(SECRET_ENDINGS)]
+    if "@" in urlsplit(url).netloc:
+        found.append("url")
     if found:
         raise ConfigurationError(
             f"{where} holds a secret: {', '.join(found)}",
             expected="secrets in the environment only",
             mend="remove it there and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
+
+
+def _names(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        yield name
+        if isinstance(value, Mapping):
+            yield from _names(value)

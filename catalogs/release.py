@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import groupby
@@ -34,6 +36,7 @@ from nightsift.catalogs.scores import read_scores
 
 SCHEMA_VERSION = 1
 LATEST = "releases/latest"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,10 @@ def refuse_taken_name(workspace: Workspace, name: str) -> None:
     ConfigurationError
         A release of this name exists, or the name cannot be one.
     """
-    if not name or name == "latest" or not all(char.isalnum() or char in "._-" for char in name):
+    if name == "latest" or not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a release",
-            expected="letters, digits, '.', '-' and '_', and not 'latest'",
+            expected="a letter or digit, then letters, digits, '.', '-' and '_'; not 'latest'",
             mend="choose another --release",
         )
     if name in list_releases(workspace):
@@ -140,12 +143,12 @@ def build_release(
     settings: ReleaseSettings,
     progress: Callable[[NightSource], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write a release of all ``sources``, sorted by station and night.
+    """Write the tables of a release of all ``sources``, sorted by station and night.
 
     Returns
     -------
     dict
-        The content of ``release.json``.
+        The content of ``release.json``, for `seal_release`.
 
     Raises
     ------
@@ -171,9 +174,14 @@ def build_release(
         coverage.extend(night.coverage for night in nights)
     key = f"releases/{name}/coverage/coverage.parquet"
     files.append(write_tables(workspace, key, COVERAGE, [coverage_table(coverage)]))
-    content = _release_json(name, files, coverage, settings)
-    workspace.write(f"releases/{name}/release.json", (json.dumps(content, indent=1) + "\n").encode())
-    return content
+    stations = {source.station.id: source.station for source in sources}.values()
+    return _release_json(name, files, coverage, stations, settings)
+
+
+def seal_release(workspace: Workspace, content: Mapping[str, Any]) -> None:
+    """Write ``release.json``: from then on the release is complete, and immutable."""
+    text = json.dumps(content, indent=1) + "\n"
+    workspace.write(f"releases/{content['release']}/release.json", text.encode())
 
 
 def point_latest(workspace: Workspace, name: str) -> None:
@@ -207,8 +215,16 @@ def _rows(
     return rows
 
 
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def _release_json(
-    name: str, files: Sequence[WrittenFile], coverage: Sequence[Mapping[str, Any]], settings: ReleaseSettings
+    name: str,
+    files: Sequence[WrittenFile],
+    coverage: Sequence[Mapping[str, Any]],
+    stations: Iterable[Station],
+    settings: ReleaseSettings,
 ) -> dict[str, Any]:
     prefix = f"releases/{name}/"
     totals = ("frames_present", "frames_usable", "pairs_scored", "failed", "unprocessed", "candidates")
@@ -220,6 +236,8 @@ def _release_json(
         "model_sha256": settings.model_sha256,
         "threshold": settings.threshold,
         "parameters": dict(settings.parameters),
+        "stations": [station.model_dump(mode="json") for station in stations],
+        "lineage": _digest(str(row["lineage"]) for row in coverage),
         "counts": {
             "stations": len({row["station"] for row in coverage}),
             "nights": len(coverage),

@@ -13,7 +13,6 @@ REASONS = {
     "unparsable-name": "the name tells no time",
     "nonexistent-time": "the clocks jump over the civil time in the name",
     "duplicate-time": "another frame has the same start",
-    "missing": "listed, but gone when it was to be read",
     "corrupt": "empty, cut off, or not an image",
     "wrong-size": "not the size of most of the night's frames",
     "daylight": "the Sun was up",

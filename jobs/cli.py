@@ -130,7 +130,7 @@ def _version(
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     if version:
-        report.out.print(__version__, highlight=False)
+        report.out.print(__version__)
         raise typer.Exit
 
 
@@ -149,7 +149,7 @@ def main() -> None:
     try:
         app()
     except NightsiftError as error:
-        report.err.print(f"nightsift: {error}", highlight=False, markup=False, soft_wrap=True)
+        report.err.print(f"nightsift: {error}", soft_wrap=True)
         sys.exit(error.exit_code)
     except Stopped as stop:
         report.err.print("nightsift: stopped. What was finished is kept; run again to go on.", soft_wrap=True)

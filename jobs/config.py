@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,8 @@ from nightsift.archive.settings import parse_toml, validate
 from nightsift.archive.stations import Stations
 from nightsift.archive.stores import Archive, Workspace, refuse_secrets
 from nightsift.models.package import ModelPackage
+
+Checked = TypeVar("Checked")
 
 
 class _Section(BaseModel):
@@ -88,25 +90,31 @@ class Configuration:
     """
 
     def __init__(self, sections: _File, folder: Path) -> None:
-        refuse_secrets(sections.archive.storage_options, "[archive.storage_options]")
+        faults: list[ConfigurationError] = []
+
+        def checked(check: Callable[[], Checked]) -> Checked | None:
+            try:
+                return check()
+            except ConfigurationError as fault:
+                faults.append(fault)
+                return None
+
+        archive = sections.archive
+        checked(lambda: refuse_secrets(archive.url, archive.storage_options, "[archive]"))
+        checked(lambda: refuse_secrets(sections.workspace.url, {}, "[workspace]"))
+        stations = checked(lambda: _read_stations(folder / archive.stations))
+        package = checked(lambda: ModelPackage.load(sections.model.package, folder))
+        if package is not None:
+            checked(lambda: _refuse_other_threshold(package, sections.difference.threshold))
+        if stations is None or package is None or faults:
+            raise _all_in_one(faults)
         self.run = sections.run
-        self.archive = Archive(
-            _resolved(sections.archive.url, folder), tuple(sections.archive.storage_options.items())
-        )
+        self.archive = Archive(_resolved(archive.url, folder), tuple(archive.storage_options.items()))
         self.workspace = Workspace(_resolved(sections.workspace.url, folder), _workspace_options(sections))
         self.difference = DifferenceSettings(**sections.difference.model_dump())
-        self.stations = _read_stations(folder / sections.archive.stations)
-        self.package = ModelPackage.load(sections.model.package, folder)
-        self.threshold = (
-            self.package.threshold if sections.model.threshold is None else sections.model.threshold
-        )
-        if self.package.recipe.threshold != self.difference.threshold:
-            raise ConfigurationError(
-                f"model package {self.package.name!r} does not fit these differences",
-                expected=f"[difference] threshold = {self.package.recipe.threshold}, as it was trained on",
-                found=f"threshold = {self.difference.threshold}",
-                mend="set that threshold, or name another package",
-            )
+        self.stations, self.package = stations, package
+        named = sections.model.threshold
+        self.threshold = package.threshold if named is None else named
 
     @classmethod
     def read(cls, path: Path, *, cluster: str | None = None) -> Configuration:
@@ -125,6 +133,23 @@ class Configuration:
             run = validate(RunSection, {**sections.run.model_dump(), "cluster": cluster}, "the command line")
             sections = sections.model_copy(update={"run": run})
         return cls(sections, path.parent)
+
+
+def _all_in_one(faults: Sequence[ConfigurationError]) -> ConfigurationError:
+    if len(faults) == 1:
+        return faults[0]
+    listed = "\n".join(str(fault) for fault in faults)
+    return ConfigurationError(f"the configuration has {len(faults)} faults:\n{listed}", mend="mend each")
+
+
+def _refuse_other_threshold(package: ModelPackage, threshold: float) -> None:
+    if package.recipe.threshold != threshold:
+        raise ConfigurationError(
+            f"model package {package.name!r} does not fit these differences",
+            expected=f"[difference] threshold = {package.recipe.threshold}, as it was trained on",
+            found=f"threshold = {threshold}",
+            mend="set that threshold, or name another package",
+        )
 
 
 def _workspace_options(sections: _File) -> tuple[tuple[str, Any], ...]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from nightsift.archive.errors import StorageError
-from nightsift.jobs.steps import Step, StepResult, run_step
+from nightsift.jobs.steps import Step, StepResult, run_step, write_failure
 
 Chain = tuple[Step, ...]  # the stale stages of one station-night, in order
 CHAINS_PER_WORKER = 2  # keeps workers busy without a graph that grows with the archive
@@ -54,6 +54,7 @@ class DaskEngine:
         window = CHAINS_PER_WORKER * max(1, len(self._client.scheduler_info()["workers"]))
         under_way = as_completed()
         last_of_chain: set[str] = set()
+        steps: dict[str, Step] = {}
 
         def submit_next() -> None:
             chain = next(waiting, None)
@@ -63,6 +64,7 @@ class DaskEngine:
             for step in chain:
                 # A step writes to the workspace: its result is only a report, never to be taken from a cache.
                 future = self._client.submit(_attempt, step, future, key=_key(step), pure=False)
+                steps[future.key] = step
                 under_way.add(future)
             if future is not None:
                 last_of_chain.add(future.key)
@@ -70,7 +72,9 @@ class DaskEngine:
         for _ in range(window):
             submit_next()
         for future in under_way:
-            result = future.result()
+            step = steps.pop(future.key)
+            error = future.exception()
+            result = future.result() if error is None else _lost(step, error)
             if isinstance(result, StorageError):
                 raise result
             if future.key in last_of_chain:
@@ -87,6 +91,19 @@ def _attempt(step: Step, before: StepResult | StorageError | None) -> StepResult
         return run_step(step, before)
     except StorageError as error:
         return error
+
+
+def _lost(step: Step, error: BaseException) -> StepResult:
+    """What to make of a step that no worker brought back: it took every worker that tried it down."""
+    from distributed.scheduler import KilledWorker
+
+    if not isinstance(error, KilledWorker):
+        raise error
+    if error.task != _key(step):
+        return StepResult(step.name, "blocked", step.frames, detail=f"{error.task} was lost")
+    detail = f"took {error.allowed_failures + 1} workers down, perhaps for want of memory"
+    write_failure(step, detail)
+    return StepResult(step.name, "failed", step.frames, detail=detail)
 
 
 def _key(step: Step) -> str:

@@ -45,7 +45,7 @@ def train(
     if as_json:
         report.show_json({"package": str(output), "sha256": done.package.sha256})
     else:
-        report.out.print((output / CARD).read_text(encoding="utf-8"), highlight=False, markup=False)
+        report.out.print((output / CARD).read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -98,7 +98,7 @@ def show(
         report.show_json(values)
         return
     report.out.print(Markdown(_text(found.folder / CARD)))
-    report.out.print(f"sha256 {found.sha256}", highlight=False)
+    report.out.print(f"sha256 {found.sha256}")
 
 
 def _text(path: Path) -> str:

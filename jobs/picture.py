@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nightsift.archive.differences import differences_path
+from nightsift.archive.errors import UsageError
 from nightsift.archive.frames import frames_path
 from nightsift.archive.night_store import NightStore
 from nightsift.archive.nights import StationNight
@@ -44,7 +45,14 @@ def _images(config: Configuration, row: Mapping[str, Any]) -> tuple[Any, Any]:
     unit = StationNight(row["station"], row["night"])
     frames: Any = NightStore(config.workspace, frames_path(unit)).open()
     differences: Any = NightStore(config.workspace, differences_path(unit)).open()
-    index = int(np.flatnonzero(frames["key"][:] == row["frame_key"])[0])
+    (found,) = np.nonzero(frames["key"][:] == row["frame_key"])
+    if not len(found):
+        raise UsageError(
+            f"{row['frame_key']} is not in {frames_path(unit)} any more",
+            found="an archive that changed since the release was made",
+            mend="draw a newer release",
+        )
+    index = int(found[0])
     return frames["frame"][index], differences["difference"][index]
 
 

@@ -67,6 +67,11 @@ class UnitPlan:
             return "done"
         return "failed" if self.failed else "unprocessed"
 
+    def made_from(self, stage: str) -> str:
+        """The fingerprint of the stage before; empty for the first, which is made from the archive."""
+        before = [name.fingerprint for name in self.wanted[: STAGES.index(stage)]]
+        return before[-1] if before else ""
+
     @property
     def size(self) -> int:
         """Bytes of its files."""

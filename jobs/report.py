@@ -8,16 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from nightsift.catalogs.release import latest_release
+from nightsift.catalogs.release import latest_release, read_release
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.estimate import estimated_seconds
 from nightsift.jobs.plan import STAGES, Plan
 from nightsift.jobs.runner import RunReport, failure_text
 
-out = Console()
-err = Console(stderr=True)
+# Names come from archives: nothing in them is markup.
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 
 def show_json(value: Any) -> None:
@@ -27,11 +29,11 @@ def show_json(value: Any) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table to stdout; all columns but the first are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escape(str(cell)) for cell in row))
     out.print(table)
 
 
@@ -80,52 +82,57 @@ def show_plan(values: Mapping[str, Any]) -> None:
 
 
 def run_values(config: Configuration, plan: Plan, report: RunReport) -> dict[str, Any]:
-    """What a run did."""
+    """What a run did, and the release that is the latest after it."""
     seconds: defaultdict[str, float] = defaultdict(float)
     done: Counter[str] = Counter()
     for result in report.results:
         seconds[result.name.stage] += result.seconds
         done[result.name.stage] += result.outcome == "done"
-    release = report.release or {}
-    name = release.get("release") or latest_release(config.workspace)
+    latest = latest_release(config.workspace)
+    counts = read_release(config.workspace, latest)["counts"] if latest else {}
     return {
         "changed": bool(report.results) or report.release is not None,
         "stations": len({unit.unit.station for unit in plan.selected}),
         "nights": len(plan.selected),
         "frames": sum(len(unit.refs) for unit in plan.selected),
-        "candidates": release.get("counts", {}).get("candidates"),
+        "candidates": counts.get("candidates"),
+        "unprocessed": counts.get("unprocessed"),
         "stages": {stage: {"nights": done[stage], "seconds": round(seconds[stage], 2)} for stage in STAGES},
         "failures": [
             {"unit": str(r.name.unit), "stage": r.name.stage, "reason": r.detail} for r in report.failures
         ],
-        "release": name,
-        "release_url": f"{config.workspace.url.rstrip('/')}/releases/{name}" if name else None,
+        "release": latest,
+        "release_url": f"{config.workspace.url.rstrip('/')}/releases/{latest}" if latest else None,
     }
 
 
 def show_run(values: Mapping[str, Any]) -> None:
     """The run's summary for a person."""
     if not values["changed"]:
-        out.print(f"Nothing to do: release {values['release']} holds every night.", highlight=False)
+        out.print(f"Nothing to do. Latest release: {values['release'] or 'none yet'}")
         return
     columns = ("stations", "nights", "frames", "candidates", *(f"{stage} s" for stage in STAGES))
-    candidates = "no release" if values["candidates"] is None else values["candidates"]
+    candidates = "-" if values["candidates"] is None else values["candidates"]
     seconds = (f"{values['stages'][stage]['seconds']:.1f}" for stage in STAGES)
     row = (values["stations"], values["nights"], values["frames"], candidates, *seconds)
     show_table("Done", columns, [row])
     show_failures(values["failures"])
-    if values["candidates"] is not None:
-        url = values["release_url"]
-        out.print(f"Release {values['release']} lies in {url}\nRead it:\n", highlight=False, soft_wrap=True)
+    if values["release"] is None:
+        return
+    if values["unprocessed"]:
         out.print(
-            "  import pandas as pd\n"
-            f'  candidates = pd.read_parquet("{url}/candidates")\n'
-            '  print(candidates.sort_values("score", ascending=False)'
-            '[["station", "start_utc", "score", "x_px", "y_px"]])\n',
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{values['unprocessed']:,} frames of the archive are unprocessed in this release: "
+            "run without --station, --from and --to to take them in."
         )
+    url = values["release_url"]
+    out.print(f"Release {values['release']} lies in {url}\nRead it:\n", soft_wrap=True)
+    out.print(
+        "  import pandas as pd\n"
+        f'  candidates = pd.read_parquet("{url}/candidates")\n'
+        '  print(candidates.sort_values("score", ascending=False)'
+        '[["station", "start_utc", "score", "x_px", "y_px"]])\n',
+        soft_wrap=True,
+    )
 
 
 def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
@@ -134,7 +141,7 @@ def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
     for failure in failures:
         grouped[failure["reason"]].append(f"{failure['unit']} ({failure['stage']})")
     for reason, units in grouped.items():
-        out.print(f"failed: {', '.join(units)}\n  {reason}", style="red", highlight=False, markup=False)
+        out.print(f"failed: {', '.join(units)}\n  {reason}", style="red")
 
 
 def status_values(config: Configuration, plan: Plan) -> dict[str, Any]:
@@ -160,4 +167,4 @@ def show_status(values: Mapping[str, Any]) -> None:
     rows = [(station, *counts.values()) for station, counts in values["stations"].items()]
     show_table("Nights done", columns, rows)
     show_failures(values["failures"])
-    out.print(f"Latest release: {values['release'] or 'none yet'}", highlight=False)
+    out.print(f"Latest release: {values['release'] or 'none yet'}")

@@ -16,6 +16,7 @@ from nightsift.catalogs.release import (
     point_latest,
     refuse_taken_name,
     release_name,
+    seal_release,
 )
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.engines import Chain, open_engine
@@ -107,6 +108,7 @@ def _step(config: Configuration, unit: UnitPlan, name: ReceiptName) -> Step:
         unit.station,
         refs,
         len(unit.refs),
+        unit.made_from(name.stage),
         config.archive,
         config.workspace,
         config.difference,
@@ -130,6 +132,7 @@ def _release_if_changed(
     chosen = name or release_name(config.workspace, datetime.now(UTC).date())
     content = build_release(config.workspace, chosen, sources, settings, on_night)
     config.workspace.write(_state_key(chosen, state), b"{}\n")
+    seal_release(config.workspace, content)
     point_latest(config.workspace, chosen)
     return content
 

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ from nightsift.archive.differences import (
     differences_path,
     peak_along,
 )
-from nightsift.archive.errors import StorageError
+from nightsift.archive.errors import NightsiftError, StorageError
 from nightsift.archive.faults import storage_errors
 from nightsift.archive.frames import ingest_night
 from nightsift.archive.layouts import FrameRef
-from nightsift.archive.night_store import NightStore
+from nightsift.archive.night_store import NightStore, ProductMissing
 from nightsift.archive.receipts import ReceiptName, begin_product, fingerprint, write_receipt
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
@@ -37,6 +38,8 @@ from nightsift.models.package import ModelPackage
 
 # Trails are fitted from this score on, whatever the threshold, so that a release can lower it.
 FIT_FLOOR = 0.05
+# Those whose versions could change a product.
+LIBRARIES = ("numpy", "opencv-python-headless", "pyarrow", "simplejpeg", "torch", "torchvision", "zarr")
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class Step:
     """One stage of one station-night, small enough to send to a worker.
 
     ``refs`` is empty but for the stage that reads the archive; ``frames`` counts them for every stage.
+    ``made_from`` is the fingerprint of the stage before.
     """
 
     name: ReceiptName
     station: Station
     refs: tuple[FrameRef, ...]
     frames: int
+    made_from: str
     archive: Archive
     workspace: Workspace
     difference: DifferenceSettings
@@ -97,20 +102,44 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
         content = _WORK[step.name.stage](step)
     except StorageError:
         raise
+    except ProductMissing as error:
+        # Without its receipt the next run makes the product anew.
+        unit = f"receipts/{error.stage}/{step.name.unit}"
+        step.workspace.delete(step.workspace.names(unit))
+        return _failed(step, error, begin)
     except Exception as error:
         # Whatever a night does to us is written down as its failure; the other nights go on.
-        detail = f"{type(error).__name__}: {error}"
-        failed = ReceiptName(step.name.stage, step.name.unit, step.name.fingerprint, failed=True)
-        body = {"outcome": "failed", "detail": detail, "traceback": traceback.format_exc()}
-        write_receipt(step.workspace, failed, body)
-        return StepResult(step.name, "failed", step.frames, time.perf_counter() - begin, detail)
+        return _failed(step, error, begin)
     seconds = time.perf_counter() - begin
     write_receipt(
         step.workspace,
         step.name,
-        {"outcome": "done", "seconds": round(seconds, 3), "version": __version__, **content},
+        {
+            "outcome": "done",
+            "seconds": round(seconds, 3),
+            "made_from": step.made_from,
+            "versions": _versions(),
+            **content,
+        },
     )
     return StepResult(step.name, "done", step.frames, seconds)
+
+
+def _failed(step: Step, error: Exception, begin: float) -> StepResult:
+    detail = str(error) if isinstance(error, NightsiftError) else f"{type(error).__name__}: {error}"
+    write_failure(step, detail, "".join(traceback.format_exception(error)))
+    return StepResult(step.name, "failed", step.frames, time.perf_counter() - begin, detail)
+
+
+def write_failure(step: Step, detail: str, trace: str = "") -> None:
+    """Write the receipt of a failure: a release counts its frames, the next run tries again."""
+    failed = ReceiptName(step.name.stage, step.name.unit, step.name.fingerprint, failed=True)
+    write_receipt(step.workspace, failed, {"outcome": "failed", "detail": detail, "traceback": trace})
+
+
+@lru_cache(maxsize=1)
+def _versions() -> Mapping[str, str]:
+    return {"nightsift": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def _ingest(step: Step) -> Mapping[str, Any]:
@@ -129,7 +158,13 @@ def _classify(step: Step) -> Mapping[str, Any]:
         group = NightStore(step.workspace, differences_path(step.name.unit)).open()
         table = _scores_table(_Night.read(group), step.package)
         write_scores(step.workspace, step.name.unit, table)
-    return {"rows": table.num_rows, "model": step.package.name, "model_sha256": step.package.sha256}
+    device = str(_classifier(step.package).device)
+    return {
+        "rows": table.num_rows,
+        "model": step.package.name,
+        "model_sha256": step.package.sha256,
+        "device": device,
+    }
 
 
 _WORK = {"frames": _ingest, "differences": _difference, "scores": _classify}

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 Configure = Callable[..., Path]
+RATES = Rates(meteors=0.5, satellites=0.2, aircraft=0.1, dropped=0.03, corrupt=0.05)
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +66,7 @@ class Simulated:
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Two stations, two nights of 25 small frames, the clocks changing in the first; some frames corrupt."""
     folder = tmp_path_factory.mktemp("simulated")
-    rates = Rates(meteors=0.5, satellites=0.2, aircraft=0.1, dropped=0.03, corrupt=0.05)
-    truth = write_archive(folder, stations=2, nights=2, frames=25, seed=3, rates=rates, small=True)
+    truth = write_archive(folder, stations=2, nights=2, frames=25, seed=3, rates=RATES, small=True)
     return Simulated(folder, truth)
 
 

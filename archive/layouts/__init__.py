@@ -101,9 +101,9 @@ def _refs(station: Station, claimed: list[tuple[Claim, StoredObject]]) -> Iterab
 
 
 def _without_duplicates(refs: list[FrameRef]) -> tuple[FrameRef, ...]:
-    """Refs in time order; of several with one start the first by key stays, the others get their reason."""
+    """Refs in time order; of several with one start the first by key that is not empty stays."""
     epoch = datetime.min.replace(tzinfo=UTC)
-    ordered = sorted(refs, key=lambda ref: (ref.start_utc or epoch, ref.key))
+    ordered = sorted(refs, key=lambda ref: (ref.start_utc or epoch, ref.size == 0, ref.key))
     seen: set[datetime] = set()
     result = []
     for ref in ordered:

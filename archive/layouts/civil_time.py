@@ -71,46 +71,57 @@ def _utc(civil: datetime, zone: ZoneInfo, fold: int) -> datetime:
     return civil.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
+def _broken(earlier: datetime | None, later: datetime | None, cadence_s: float) -> float:
+    """How much two neighbours break the rhythm: 0 for a cadence apart, 1 at most."""
+    if earlier is None or later is None:
+        return 0.0
+    ratio = (later - earlier).total_seconds() / cadence_s
+    steps = max(1, round(ratio))
+    # A frame left out keeps the rhythm: it costs less than a frame out of step.
+    return min(1.0, 2 * abs(ratio - steps) + (steps - 1) / 8)
+
+
+def _missing(earlier: datetime, later: datetime, cadence_s: float) -> float:
+    """0 where nothing is missing between two instants, 1 where it is."""
+    return min(1.0, max(0.0, (later - earlier).total_seconds() / cadence_s - 1))
+
+
 def _folds(
     times: list[datetime], before: datetime | None, after: datetime | None, zone: ZoneInfo, cadence_s: float
 ) -> list[int]:
     """The pass, 0 or 1, of each repeated civil time.
 
-    Dynamic programming over the last frame of either pass: the sum of broken rhythm is least.
+    Dynamic programming over the last frame of either pass (-1: none yet): the sum of broken rhythm is least.
     """
     starts = [[_utc(civil, zone, fold) for civil in times] for fold in (0, 1)]
     # The first pass ends, and the second begins, where the clocks go back.
     seam = starts[1][0].replace(minute=0, second=0)
-
-    def broken(earlier: datetime | None, later: datetime | None) -> float:
-        if earlier is None or later is None:
-            return 0.0
-        ratio = (later - earlier).total_seconds() / cadence_s
-        steps = max(1, round(ratio))
-        # A frame left out keeps the rhythm: it costs less than a frame out of step.
-        return min(1.0, 2 * abs(ratio - steps) + (steps - 1) / 8)
-
-    def missing(earlier: datetime, later: datetime) -> float:
-        return min(1.0, max(0.0, (later - earlier).total_seconds() / cadence_s - 1))
-
     best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(-1, -1): (0.0, ())}
     for i in range(len(times)):
         following: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
         for (last0, last1), (total, folds) in best.items():
             previous0 = starts[0][last0] if last0 >= 0 else before
-            cost0 = broken(previous0, starts[0][i]) + _TIE
-            first1 = missing(seam, starts[1][i]) if previous0 else 0.0
-            cost1 = broken(starts[1][last1], starts[1][i]) if last1 >= 0 else first1
+            cost0 = _broken(previous0, starts[0][i], cadence_s) + _TIE
+            first1 = _missing(seam, starts[1][i], cadence_s) if previous0 else 0.0
+            cost1 = _broken(starts[1][last1], starts[1][i], cadence_s) if last1 >= 0 else first1
             for state, cost, fold in (((i, last1), cost0, 0), ((last0, i), cost1, 1)):
                 if state not in following or total + cost < following[state][0]:
                     following[state] = (total + cost, (*folds, fold))
         best = following
 
     def total_cost(state: tuple[int, int]) -> float:
-        last0, last1 = state
-        end0 = missing(starts[0][last0], seam) if last0 >= 0 and (last1 >= 0 or after) else 0.0
-        begin = missing(seam, after) if after and last0 >= 0 else 0.0
-        end1 = broken(starts[1][last1], after) if last1 >= 0 else begin
-        return best[state][0] + end0 + end1
+        end0 = starts[0][state[0]] if state[0] >= 0 else before
+        end1 = starts[1][state[1]] if state[1] >= 0 else None
+        return best[state][0] + _ends_cost(end0, end1, after, seam, cadence_s)
 
     return list(best[min(best, key=total_cost)][1])
+
+
+def _ends_cost(
+    end0: datetime | None, end1: datetime | None, after: datetime | None, seam: datetime, cadence_s: float
+) -> float:
+    """What breaks the rhythm where the passes end: their last frames, the seam, the next frame after it."""
+    if end1 is None:
+        return _broken(end0, after, cadence_s)
+    at_seam = _missing(end0, seam, cadence_s) if end0 else 0.0
+    return at_seam + _broken(end1, after, cadence_s)

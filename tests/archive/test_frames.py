@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from nightsift.archive.errors import NightsiftError, StorageError
 from nightsift.archive.frames import ingest_night
 from nightsift.archive.layouts import FrameRef
 from nightsift.archive.nights import StationNight
@@ -54,12 +55,19 @@ def test_memory_does_not_grow_with_the_night(tmp_path):
     assert long < 1.2 * short
 
 
-def test_a_frame_that_vanishes_after_the_listing_has_its_reason(tmp_path):
+def test_a_frame_that_vanishes_after_the_listing_is_an_error_of_that_night(tmp_path):
+    """Not a reason in the ledger: it may be back tomorrow, and the night would never be read again."""
     archive, refs = night(tmp_path / "archive", 5, (32, 48))
     (tmp_path / "archive" / "2.jpg").unlink()
-    found = ingest_night(archive, PLACE, UNIT, refs, Workspace(str(tmp_path / "workspace")))
-    assert found.reasons == {"missing": 1}
-    assert found.frames == 4
+    with pytest.raises(NightsiftError, match=r"2\.jpg was listed but cannot be read"):
+        ingest_night(archive, PLACE, UNIT, refs, Workspace(str(tmp_path / "workspace")))
+
+
+def test_an_archive_that_vanishes_stops_the_run(tmp_path):
+    archive, refs = night(tmp_path / "archive", 5, (32, 48))
+    (tmp_path / "archive").rename(tmp_path / "unmounted")
+    with pytest.raises(StorageError, match="there is nothing at this url"):
+        ingest_night(archive, PLACE, UNIT, refs, Workspace(str(tmp_path / "workspace")))
 
 
 @pytest.mark.parametrize("odd", [1, 4])

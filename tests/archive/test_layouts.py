@@ -117,14 +117,20 @@ def exposures(cadence_s: float, first: int, last: int, jitter_s: float, dropped:
     [
         pytest.param(31, -120, 200, 0, 0, id="steady"),
         pytest.param(51, -60, 100, 2, 0.05, id="jitter and dropouts"),
-        pytest.param(31, -120, 60, 0, 0, id="stops in the first pass"),
+        pytest.param(31, -200, -10, 0, 0, id="stops in the first pass"),
+        pytest.param(31, -200, 60, 0, 0, id="stops in the second pass"),
         pytest.param(31, 70, 150, 0, 0, id="starts in the second pass"),
         pytest.param(31, -20, 20, 0, 0, id="only around the seam"),
     ],
 )
+@pytest.mark.parametrize("evening", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_hour_that_repeats_is_told_apart_by_the_sequence(cadence_s, first, last, jitter_s, dropped, seed):
+def test_the_hour_that_repeats_is_told_apart_by_the_sequence(
+    cadence_s, first, last, jitter_s, dropped, seed, evening
+):
     named = exposures(cadence_s, first, last, jitter_s, dropped, seed)
+    if evening:
+        named[datetime(2021, 10, 31, 19)] = datetime(2021, 10, 31, 18, tzinfo=UTC)
     civil = sorted(named)
     assert starts_utc(civil, station(cadence_s)) == [named[time] for time in civil]
 

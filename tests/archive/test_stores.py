@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.errors import ConfigurationError, NightsiftError
 from nightsift.archive.stores import Archive, Workspace, refuse_secrets
 
 
@@ -59,9 +59,17 @@ def test_an_archive_is_the_same_in_a_folder_and_in_a_bucket(simulated, bucket):
     keys = [item.key for item in folder.objects()]
     assert keys == [item.key for item in remote.objects()] == simulated.keys()
     assert [item.size for item in folder.objects()] == [item.size for item in remote.objects()]
-    wanted = [*keys[:5], "SIM001/gone.jpg"]
-    assert folder.fetch(wanted) == remote.fetch(wanted)
-    assert folder.fetch(wanted)[-1] is None
+    assert folder.fetch(keys[:5]) == remote.fetch(keys[:5])
+    for archive in (folder, remote):
+        with pytest.raises(NightsiftError, match=r"SIM001/gone\.jpg was listed but cannot be read"):
+            archive.fetch([keys[0], "SIM001/gone.jpg"])
+
+
+def test_brackets_in_a_name_are_no_pattern(tmp_path):
+    (tmp_path / "a[1]").mkdir()
+    (tmp_path / "a[1]" / "x[2].jpg").write_bytes(b"one")
+    archive = Archive(str(tmp_path / "a[1]"))
+    assert archive.fetch([item.key for item in archive.objects()]) == [b"one"]
 
 
 def test_a_replaced_file_has_another_tag(tmp_path):
@@ -72,9 +80,17 @@ def test_a_replaced_file_has_another_tag(tmp_path):
     assert before.etag != after.etag
 
 
-def test_secrets_are_refused_without_repeating_them():
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://here", {"endpoint_url": "https://here", "secret": "hunter2"}),
+        ("s3://here", {"client_kwargs": {"AWS_Secret_Access_Key": "hunter2"}}),
+        ("s3://me:hunter2@here", {}),
+    ],
+)
+def test_secrets_are_refused_without_repeating_them(url, options):
     with pytest.raises(ConfigurationError) as caught:
-        refuse_secrets({"endpoint_url": "https://here", "secret": "hunter2"}, "[archive.storage_options]")
+        refuse_secrets(url, options, "[archive]")
     assert "hunter2" not in str(caught.value)
 
 

@@ -137,7 +137,7 @@ def test_zero_bytes_truncation_and_another_size_in_mid_night(configure, one_nigh
     assert frames.loc[names[8], "reason"] == "corrupt"
     assert "empty" in frames.loc[names[8], "detail"]
     assert frames.loc[names[10], "reason"] == "corrupt"
-    assert "cut off" in frames.loc[names[10], "detail"]
+    assert "JPEG" in frames.loc[names[10], "detail"]
     assert frames.loc[names[12], "reason"] == "wrong-size"
     assert "found 64 x 48 px" in frames.loc[names[12], "detail"]
     assert sorted(frames.index) == names
@@ -195,6 +195,50 @@ def test_a_release_name_is_given_once(configure):
     assert "release 'mine' exists" in refusal("run", config, "--release", "mine", code=CONFIGURATION)
     assert "cannot name a release" in refusal("run", config, "--release", "../up", code=2)
     assert "there is no release other" in refusal("release", "show", config, "other", code=2)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "latest", "a/b", ""])
+def test_a_release_s_name_never_leaves_its_folder(configure, tmp_path, name):
+    config = configure()
+    run(config, "--stage", "frames")
+    assert "cannot name a release" in refusal("run", config, "--release", name, code=2)
+    assert (tmp_path / "workspace/frames/SIM001").is_dir()
+
+
+def test_names_in_an_archive_are_shown_as_they_are(configure, one_night):
+    (one_night / "SIM001" / "x[/b].txt").write_text("")
+    assert "SIM001/x[/b].txt" in nightsift("plan", configure(archive=one_night)).stdout
+
+
+def test_faults_of_several_files_are_told_together(configure, tmp_path):
+    (tmp_path / "stations.toml").write_text("[[station]]\nid = 'A'\n")
+    said = refusal("run", configure(stations="stations.toml", model="defualt"), code=CONFIGURATION)
+    assert "stations.toml has" in said
+    assert "there is no model package" in said
+
+
+def test_a_worker_that_dies_again_and_again_costs_one_night(configure, tmp_path):
+    """A step that takes its process down is tried on several workers, then written down as failed."""
+    poison = tmp_path / "poison.py"
+    poison.write_text(
+        "import os\n"
+        "from nightsift.jobs import steps\n"
+        "ingest = steps._WORK['frames']\n"
+        "def poisoned(step):\n"
+        "    if str(step.name.unit) == 'SIM001/2021-10-30':\n"
+        "        os._exit(1)\n"
+        "    return ingest(step)\n"
+        "steps._WORK['frames'] = poisoned\n"
+    )
+    config = configure()
+    done = nightsift("run", config, "--json", code=1, DASK_DISTRIBUTED__WORKER__PRELOAD=f'["{poison}"]')
+    said = json.loads(done.stdout)
+    (failure,) = said["failures"]
+    assert failure["unit"] == "SIM001/2021-10-30"
+    assert "workers down" in failure["reason"]
+    coverage = pd.read_parquet(tmp_path / "workspace/releases" / said["release"] / "coverage")
+    assert (coverage["failed"] > 0).sum() == 1
+    assert (coverage["pairs_scored"] > 0).sum() == 3
 
 
 def test_a_simulation_does_not_write_over_anything(tmp_path):
