@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -130,13 +131,19 @@ def _serial() -> Iterator[Engine]:
 
 @contextmanager
 def _dask(cluster: str, workers: int) -> Iterator[Engine]:
+    from dask import config as dask_config
     from distributed import Client, LocalCluster
 
     if cluster == "local":
-        # One thread a process: a classifier gives the same bytes only when it works with one thread.
+        # One step at a time on a worker: when it dies, no other step is suspected. One thread a process: a
+        # classifier gives the same bytes only when it works with one thread.
         with (
+            dask_config.set({"distributed.scheduler.worker-saturation": 1.0}),
             LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
             ) as local,
             Client(local) as client,
         ):

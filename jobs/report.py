@@ -69,7 +69,7 @@ def show_plan(values: Mapping[str, Any]) -> None:
     if values["unclaimed"]:
         examples = ", ".join(values["unclaimed_examples"])
         out.print(
-            f"{values['unclaimed']:,} objects that no layout claims, such as {examples}", highlight=False
+            f"{values['unclaimed']:,} objects that no layout claims, such as {examples}", soft_wrap=True
         )
     rows = [
         (stage, stale["nights"], stale["frames"], f"{stale['cpu_hours']:.2f}")
