@@ -132,7 +132,7 @@ class Configuration:
         if cluster is not None:
             run = validate(RunSection, {**sections.run.model_dump(), "cluster": cluster}, "the command line")
             sections = sections.model_copy(update={"run": run})
-        return cls(sections, path.parent)
+        return cls(sections, path.resolve().parent)
 
 
 def _all_in_one(faults: Sequence[ConfigurationError]) -> ConfigurationError:

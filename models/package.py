@@ -107,10 +107,19 @@ class ModelPackage:
         Raises
         ------
         ConfigurationError
-            If the weights are no safetensors file, do not fit the architecture, or are not finite.
+            If the weights are no safetensors file, do not fit the architecture, are not finite, or are not
+            those that were loaded: a worker may find another file than the one that was planned with.
         """
         from nightsift.models.networks import build
 
+        found = ModelPackage.load(str(self.folder.absolute())).sha256
+        if found != self.sha256:
+            raise ConfigurationError(
+                f"{self.folder} changed since the run was planned",
+                expected=f"sha256 {self.sha256}",
+                found=f"sha256 {found}",
+                mend="run again: the new package makes the scores stale",
+            )
         tensors = self._tensors()
         network = build(self.architecture, len(self.classes))
         try:

@@ -180,3 +180,10 @@ def test_planning_with_a_package_does_not_import_torch(folder):
         f"ModelPackage.load({str(folder)!r}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_that_changed_after_loading_are_refused(tmp_path, folder, network):
+    package = ModelPackage.load(str(folder))
+    saved(folder, network, threshold=0.9)
+    with pytest.raises(ConfigurationError, match="changed since the run was planned"):
+        package.network()
