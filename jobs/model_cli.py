@@ -45,7 +45,7 @@ def train(
     if as_json:
         report.show_json({"package": str(output), "sha256": done.package.sha256})
     else:
-        report.out.print((output / CARD).read_text(encoding="utf-8"))
+        report.out.print((output / CARD).read_text(encoding="utf-8"), soft_wrap=True)
 
 
 @app.command()
