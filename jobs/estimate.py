@@ -8,7 +8,7 @@ from nightsift.archive.receipts import list_receipts, read_receipt
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.plan import STAGES, Plan
 
-# CPU-seconds a frame of 960 x 720 px, the start of torch included: `python benchmarks/rates.py 60` on two cores
+# CPU-seconds a frame of 960 x 720 px, the start of torch included: `python benchmarks/rates.py 60`, two cores
 # of an AMD EPYC. Receipts of the workspace take their place.
 DEFAULT_RATES_S: Mapping[str, float] = {"frames": 0.008, "differences": 0.0095, "scores": 0.0885}
 RECEIPTS_READ = 20
