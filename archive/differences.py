@@ -91,7 +91,11 @@ def difference(current: Frame, previous: Frame, threshold: float) -> NDArray[np.
     >>> difference(rising, np.full((1, 3), 10, np.uint8), 3.5)
     array([[ True, False, False]])
     """
-    return rise(current, previous) > math.floor(threshold)
+    return _exceeds(rise(current, previous), threshold)
+
+
+def _exceeds(risen: Frame, threshold: float) -> NDArray[np.bool_]:
+    return risen > math.floor(threshold)
 
 
 def rise(current: Frame, previous: Frame) -> Frame:
@@ -192,7 +196,7 @@ def difference_night(
             usable = pairing.previous[i] >= 0
             before = earlier if usable and earlier is not None else current
             risen = rise(current, before)
-            bits.append(risen > math.floor(settings.threshold))
+            bits.append(_exceeds(risen, settings.threshold))
             rises.append(block_maxima(risen))
             noise.append(noise_of(current, before) if usable else math.nan)
         bits.close()
