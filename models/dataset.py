@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightsift.archive.decode import decode_gray
 from nightsift.archive.differences import difference
+from nightsift.archive.formats.jpeg import decode_gray
 from nightsift.archive.simulator import (
     Rates,
     SimulatedNight,

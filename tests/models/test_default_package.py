@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nightsift.archive.decode import decode_gray
 from nightsift.archive.differences import difference
+from nightsift.archive.formats.jpeg import decode_gray
 from nightsift.archive.simulator import Rates, SimulatedNight, draw_station, encode_frame
 from nightsift.models.classify import Classifier
 from nightsift.models.package import ModelPackage, packaged_names
