@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from nightsift.archive.errors import ConfigurationError
 from nightsift.archive.settings import parse_toml
@@ -27,11 +28,50 @@ def _no_number(station_id: str) -> str:
     return station_id
 
 
+LayoutName = Literal["allsky", "indi-allsky", "dfn", "rms", "fits", "video"]
+
+
+def _ordered_box(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 <= x1 and 0 <= y0 <= y1):
+        raise ValueError("expected [x0, y0, x1, y1] with 0 <= x0 <= x1 and 0 <= y0 <= y1")
+    return box
+
+
+Box = Annotated[tuple[int, int, int, int], AfterValidator(_ordered_box)]
+Circle = tuple[float, float, Annotated[float, Field(gt=0)]]
+
+
 class Station(BaseModel):
     """One camera of a network. Azimuths and times are derived from it, never guessed.
 
-    ``cadence_s`` is the time from one start of exposure to the next, ``exposure_s`` the length of an
-    exposure, both in seconds. Longitudes are positive eastwards; ``height_msl_m`` is above mean sea level.
+    Attributes
+    ----------
+    longitude_deg
+        Positive eastwards.
+    height_msl_m
+        Above mean sea level.
+    timezone
+        Civil time of the station: its nights run from noon to noon.
+    clock
+        Whether names without a zone of their own are in civil time (``local``) or in UTC (``utc``).
+    cadence_s, exposure_s
+        From one start of exposure to the next; length of an exposure.
+    archive_name, camera
+        The station as the archive's names have it, where that is not ``id``; the one camera of several that
+        this entry is about.
+    fits_time
+        The instant of the exposure that DATE-OBS names.
+    folder_date
+        Whether a night's folder is dated by its evening or by its morning.
+    exclude_px
+        Boxes x0, y0, x1, y1 that are not sky, such as a watermark; ends included.
+    circle_px
+        Centre x, y and radius of an all-sky image: beyond it is no sky.
+    mask
+        Image file whose black pixels are not sky; relative to the stations file.
+    valid_from, valid_to
+        First and last night for which this entry holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,14 +82,39 @@ class Station(BaseModel):
     longitude_deg: Annotated[float, Field(ge=-180, le=360)]
     height_msl_m: float
     timezone: Annotated[str, AfterValidator(_known_timezone)]
-    layout: Literal["allsky"]
+    layout: LayoutName
     cadence_s: Annotated[float, Field(gt=0)]
     exposure_s: Annotated[float, Field(gt=0)]
+    clock: Literal["local", "utc"] = "local"
+    archive_name: Annotated[str, Field(min_length=1)] | None = None
+    camera: Annotated[str, Field(min_length=1)] | None = None
+    fits_time: Literal["start", "middle", "end"] = "start"
+    folder_date: Literal["evening", "morning"] = "evening"
+    exclude_px: tuple[Box, ...] = ()
+    circle_px: Circle | None = None
+    mask: Annotated[str, Field(min_length=1)] | None = None
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> Self:
+        if self.valid_from and self.valid_to and self.valid_to < self.valid_from:
+            raise ValueError("expected valid_from not after valid_to")
+        return self
 
     @property
     def zone(self) -> ZoneInfo:
         """The station's civil time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def name_in_archive(self) -> str:
+        """The station as the archive's names have it."""
+        return self.archive_name or self.id
+
+    def holds_on(self, night: date) -> bool:
+        """Whether this entry is about a night."""
+        return (self.valid_from or date.min) <= night <= (self.valid_to or date.max)
 
 
 class _StationsFile(BaseModel):

@@ -8,8 +8,7 @@ from datetime import date
 
 from nightsift.archive import differences, frames
 from nightsift.archive.errors import ConfigurationError, UsageError
-from nightsift.archive.layouts import FrameRef, Inventory, inventory
-from nightsift.archive.layouts.allsky import PATTERN
+from nightsift.archive.layouts import LAYOUTS, FrameRef, Inventory, Unclaimed, inventory
 from nightsift.archive.nights import StationNight
 from nightsift.archive.receipts import ReceiptName, fingerprint, list_receipts
 from nightsift.archive.stations import Station
@@ -83,7 +82,7 @@ class Plan:
     """Every station-night of the archive, sorted, and the objects that no layout claims."""
 
     units: tuple[UnitPlan, ...]
-    unclaimed: tuple[str, ...]
+    unclaimed: Unclaimed
 
     @property
     def selected(self) -> tuple[UnitPlan, ...]:
@@ -128,13 +127,12 @@ def make_plan(config: Configuration, selection: Selection = Selection()) -> Plan
 def _refuse_nothing(found: Inventory, config: Configuration) -> None:
     if found.nights:
         return
-    objects = len(found.unclaimed)
+    objects, examples = found.unclaimed.count, list(found.unclaimed.examples)
+    shapes = {LAYOUTS[station.layout].shape for station in config.stations.values()}
     raise ConfigurationError(
         f"{config.archive.url} holds no frames",
-        expected=f"objects named {PATTERN}",
-        found=f"{objects} objects, such as {', '.join(found.unclaimed[:3])}"
-        if objects
-        else "no object at all",
+        expected=f"objects named {' or '.join(sorted(shapes))}",
+        found=f"{objects} objects, such as {', '.join(examples[:3])}" if objects else "no object at all",
         mend="set [archive] url to the folder or prefix that holds the stations' folders",
     )
 

@@ -45,8 +45,8 @@ def plan_values(config: Configuration, plan: Plan) -> dict[str, Any]:
         "nights": len(units),
         "frames": sum(len(unit.refs) for unit in units),
         "bytes": sum(unit.size for unit in units),
-        "unclaimed": len(plan.unclaimed),
-        "unclaimed_examples": plan.unclaimed[:5],
+        "unclaimed": plan.unclaimed.count,
+        "unclaimed_examples": list(plan.unclaimed.examples)[:5],
         "stale": {
             stage: {
                 "nights": len(plan.stale(stage)),

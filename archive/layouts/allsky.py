@@ -1,45 +1,46 @@
-"""The layout of AllSky: ``STATION/[images/]YYYYMMDD/image-YYYYMMDDHHMMSS.jpg``, in local civil time."""
+"""The layout of AllSky (Thomas Jacquin's, for Raspberry Pi): one folder a night, names in local civil time.
+
+AllSky names a frame ``FILENAME-YYYYMMDDHHMMSS.EXT`` below the date twelve hours before
+(``scripts/saveImage.sh``). ``FILENAME`` is a setting, ``image`` unless changed; what a name has besides it
+tells cameras apart that share a folder.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 from nightsift.archive.layouts.claims import Claim
+from nightsift.archive.layouts.layout import Layout, day, moment
 
-PATTERN = "STATION/[images/]YYYYMMDD/image-YYYYMMDDHHMMSS.jpg"
-_KEY = re.compile(r"(?P<station>[^/]+)/(?:images/)?(?P<folder>[0-9]{8})/image-(?P<stamp>[^/]*)\.jpg")
+_FRAME = r"(?:(?P<before>[^/]+?)-(?P<stamp>[0-9]{14})(?P<after>[-_.][^/]*?)?|image-[^/]*?)"
 
 
-def claim_allsky(key: str) -> Claim | None:
-    """Read an object key.
-
-    Returns
-    -------
-    Claim or None
-        None for an object that is not a frame of this layout, such as a keogram or a star-trail picture.
-
-    Examples
-    --------
-    >>> claim_allsky("PUJALT/20210310/image-20210310222605.jpg").civil_time
-    datetime.datetime(2021, 3, 10, 22, 26, 5)
-    >>> claim_allsky("PUJALT/20210310/image-2021031022260.jpg").civil_time is None
-    True
-    >>> claim_allsky("PUJALT/20210310/keogram/keogram-20210310.jpg") is None
-    True
-    """
-    match = _KEY.fullmatch(key)
-    folder = _parsed(match["folder"], "%Y%m%d", 8) if match else None
-    if match is None or folder is None:
+def _read(match: re.Match[str]) -> Claim | None:
+    station, folder, before, stamp, after = match.group("station", "folder", "before", "stamp", "after")
+    night = day(folder)
+    if night is None:
         return None
-    return Claim(match["station"], folder.date(), _parsed(match["stamp"], "%Y%m%d%H%M%S", 14))
+    civil = moment(stamp) if stamp else None
+    camera = None if before == "image" and not after else _camera(before or "", after or "")
+    return Claim(station, camera, night, civil, reason=None if civil else "unparsable-name")
 
 
-def _parsed(text: str, pattern: str, digits: int) -> datetime | None:
-    # strptime alone would read '2021031' as the first of March.
-    if len(text) != digits or not text.isascii() or not text.isdigit():
-        return None
-    try:
-        return datetime.strptime(text, pattern)
-    except ValueError:
-        return None
+def _camera(before: str, after: str) -> str | None:
+    named = (before.removeprefix("image").strip("-_."), after.strip("-_."))
+    return "-".join(filter(None, named)) or None
+
+
+ALLSKY = Layout(
+    name="allsky",
+    clock="local civil time",
+    parts=(
+        ("STATION/", r"(?P<station>[^/]+)/"),
+        ("[images/]", r"(?:images/)?"),
+        ("YYYYMMDD/", r"(?P<folder>[0-9]{8})/"),
+        ("image-YYYYMMDDHHMMSS", _FRAME),
+        (".jpg", r"\.(?i:jpe?g|png)"),
+    ),
+    read=_read,
+    night=r"(?P<station>[^/]+)/(?:images/)?(?P<folder>[0-9]{8})",
+    beside=r"(?:^|/)(?:keogram|startrails|thumbnails|notification)[^/]*(?:/|$)",
+)

@@ -105,7 +105,7 @@ def write_archive(
         for day in range(nights)
         for first in range(0, frames, _CHUNK)
     ]
-    described = {"station": [simulated.station.model_dump() for simulated in network]}
+    described = {"station": [simulated.station.model_dump(exclude_defaults=True) for simulated in network]}
     (destination / "stations.toml").write_text(tomli_w.dumps(described), encoding="utf-8")
     rows: dict[_Chunk, list[Row]] = {}
     for chunk, found in _write_all(chunks, workers or os.cpu_count() or 1):

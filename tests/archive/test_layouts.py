@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightsift.archive.errors import ConfigurationError
-from nightsift.archive.layouts import inventory
-from nightsift.archive.layouts.allsky import claim_allsky
+from nightsift.archive.layouts import LAYOUTS, inventory
 from nightsift.archive.layouts.civil_time import starts_utc
 from nightsift.archive.nights import StationNight
 from nightsift.archive.stations import Station, Stations
@@ -34,17 +33,17 @@ def found(*keys: str, cadence_s: float = 31):
 
 
 def test_both_forms_of_the_allsky_layout_are_claimed():
-    one = claim_allsky("PUJALT/20210310/image-20210310222605.jpg")
-    other = claim_allsky("PUJALT/images/20210310/image-20210310222605.jpg")
+    one = LAYOUTS["allsky"].claim("PUJALT/20210310/image-20210310222605.jpg")
+    other = LAYOUTS["allsky"].claim("PUJALT/images/20210310/image-20210310222605.jpg")
     assert one == other
     assert one is not None
-    assert one.folder_night == date(2021, 3, 10)
+    assert one.folder_date == date(2021, 3, 10)
 
 
 @given(st.text(max_size=60))
 def test_no_name_breaks_the_layout(name):
-    claim_allsky(name)
-    claim_allsky(f"PUJALT/20210310/image-{name}.jpg")
+    LAYOUTS["allsky"].claim(name)
+    LAYOUTS["allsky"].claim(f"PUJALT/20210310/image-{name}.jpg")
 
 
 def test_after_midnight_belongs_to_the_evening_before():
@@ -69,7 +68,7 @@ def test_names_that_tell_no_time_stay_in_their_folder_s_night():
 
 def test_other_objects_are_counted_not_fatal():
     result = found("PUJALT/20210310/keogram/keogram-20210310.jpg", "PUJALT/20210310/image-20210310222605.jpg")
-    assert result.unclaimed == ("PUJALT/20210310/keogram/keogram-20210310.jpg",)
+    assert result.unclaimed.examples == {"PUJALT/20210310/keogram/keogram-20210310.jpg": 1}
     assert result.frames == 1
 
 

@@ -1,0 +1,151 @@
+"""An archive's objects, sorted into station-nights."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from nightsift.archive.layouts.claims import Claim, FrameRef, without_duplicates
+from nightsift.archive.layouts.containers import is_container
+from nightsift.archive.layouts.known import LAYOUTS
+from nightsift.archive.layouts.layout import Layout
+from nightsift.archive.layouts.nightly import Claimed, night_of_claim, night_refs, of_one_camera
+from nightsift.archive.nights import StationNight
+from nightsift.archive.stations import Station, Stations
+from nightsift.archive.stores import StoredObject
+
+_MOST_FORMS = 50
+_DIGITS = re.compile(r"[0-9]+")
+
+
+@dataclass
+class Unclaimed:
+    """The objects that nobody claims: how many, and one example of each form of name.
+
+    Bounded in memory: past the first forms met, others are only counted.
+
+    >>> unclaimed = Unclaimed()
+    >>> for key in ("A/1/keogram-1.jpg", "A/2/keogram-2.jpg", "A/readme.txt"):
+    ...     unclaimed.add(key)
+    >>> unclaimed.count, unclaimed.examples
+    (3, {'A/1/keogram-1.jpg': 2, 'A/readme.txt': 1})
+    """
+
+    count: int = 0
+    _forms: dict[tuple[int, str], tuple[str, int]] = field(default_factory=dict)
+
+    def add(self, key: str) -> None:
+        """Count an object."""
+        self.count += 1
+        form = key.count("/"), _DIGITS.sub("0", key.rpartition("/")[2])
+        if form in self._forms:
+            example, count = self._forms[form]
+            self._forms[form] = example, count + 1
+        elif len(self._forms) < _MOST_FORMS:
+            self._forms[form] = key, 1
+
+    @property
+    def examples(self) -> dict[str, int]:
+        """The first key of each form of name, and how many have that form; the most frequent first."""
+        return dict(sorted(self._forms.values(), key=lambda pair: -pair[1]))
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an archive holds: the frames of each station-night in time order, and what nobody claims."""
+
+    nights: Mapping[StationNight, tuple[FrameRef, ...]]
+    unclaimed: Unclaimed
+
+    @property
+    def frames(self) -> int:
+        """Number of claimed objects."""
+        return sum(len(refs) for refs in self.nights.values())
+
+
+def inventory(objects: Iterable[StoredObject], stations: Stations, now: datetime | None = None) -> Inventory:
+    """Sort the objects of an archive into station-nights.
+
+    An object is claimed when a layout that a station has takes it for a frame of that station.
+
+    Parameters
+    ----------
+    now
+        The present, by default the clock's: frames from the future are ``implausible-time``.
+
+    Raises
+    ------
+    ConfigurationError
+        A layout in use claims an object for a station that ``stations`` does not describe.
+    """
+    described = _Described(stations)
+    unclaimed = Unclaimed()
+    claimed: defaultdict[StationNight, list[Claimed]] = defaultdict(list)
+    for item in objects:
+        taken = False
+        for station, night, claim in described.claims(item.key):
+            claimed[StationNight(station.id, night)].append((claim, item))
+            taken = True
+        if not taken:
+            unclaimed.add(item.key)
+    described.refuse_unknown()
+    nights = {}
+    for unit in sorted(claimed, key=lambda unit: (unit.station, unit.night)):
+        station = stations[unit.station]
+        kept, others = of_one_camera(station, claimed.pop(unit))
+        for _, item in others:
+            unclaimed.add(item.key)
+        refs = night_refs(station, unit.night, kept, now or datetime.now(UTC))
+        nights[unit] = without_duplicates(refs)
+    return Inventory(nights, unclaimed)
+
+
+class _Described:
+    """The stations by layout and name in the archive, and the names that no station has."""
+
+    def __init__(self, stations: Stations) -> None:
+        self.stations = stations
+        self.layouts = [layout for name, layout in LAYOUTS.items() if name in _used(stations)]
+        self.by_name: defaultdict[tuple[str, str], list[Station]] = defaultdict(list)
+        for station in stations.values():
+            self.by_name[station.layout, station.name_in_archive].append(station)
+        self.names = {station.name_in_archive for station in stations.values()}
+        self.unknown: set[str] = set()
+
+    def claims(self, key: str) -> Iterator[tuple[Station, date, Claim]]:
+        """Who claims a key; several where an archive holds the frames of several cameras."""
+        for layout in self.layouts:
+            claim = layout.claim(key)
+            container = claim is None and is_container(key)
+            if container:
+                claim = layout.claim_night(key)
+            if claim is None:
+                continue
+            found = list(self._stations(layout, claim, container))
+            if found:
+                yield from ((station, night, claim) for station, night in found)
+                return
+            if claim.station not in self.names:
+                self.unknown.add(claim.station)
+
+    def _stations(self, layout: Layout, claim: Claim, container: bool) -> Iterator[tuple[Station, date]]:
+        entries = self.by_name.get((layout.name, claim.station), ())
+        nights = ((station, night_of_claim(claim, station)) for station in entries)
+        held = [(station, night) for station, night in nights if night and station.holds_on(night)]
+        if container:
+            yield from held
+            return
+        fitting = [pair for pair in held if pair[0].camera in (None, claim.camera)]
+        # An entry for this very camera goes before one for any.
+        yield from sorted(fitting, key=lambda pair: pair[0].camera is None)[:1]
+
+    def refuse_unknown(self) -> None:
+        for name in sorted(self.unknown):
+            self.stations[name]
+
+
+def _used(stations: Stations) -> set[str]:
+    return {station.layout for station in stations.values()}
