@@ -6,32 +6,17 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nightsift.archive.errors import ConfigurationError, NightsiftError
+from nightsift.archive.stations import Box, Circle, Station
 
 Sky = NDArray[np.bool_]
-Box = tuple[int, int, int, int]
-Circle = tuple[float, float, float]
 
 _MID_GRAY = 128
-
-
-class Obstructed(Protocol):
-    """What a station says about its pixels."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-    @property
-    def mask(self) -> str | None: ...  # noqa: D102
-    @property
-    def exclude_px(self) -> tuple[Box, ...]: ...  # noqa: D102
-    @property
-    def circle_px(self) -> Circle | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ class Exclusion:
         return _sky(self, shape) if self else None
 
 
-def read_exclusion(station: Obstructed, folder: Path) -> Exclusion:
+def read_exclusion(station: Station, folder: Path) -> Exclusion:
     """What a station excludes; a relative ``mask`` starts at ``folder``.
 
     Raises

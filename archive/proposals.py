@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nightsift.archive.exclusions import Box, Circle
+from nightsift.archive.stations import Box, Circle
 
 Frame = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.floating[Any]]

@@ -33,8 +33,8 @@ LayoutName = Literal["allsky", "indi-allsky", "dfn", "rms", "fits", "video"]
 
 def _ordered_box(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     x0, y0, x1, y1 = box
-    if not (0 <= x0 <= x1 and 0 <= y0 <= y1):
-        raise ValueError("expected [x0, y0, x1, y1] with 0 <= x0 <= x1 and 0 <= y0 <= y1")
+    if not (0 <= x0 < x1 and 0 <= y0 < y1):
+        raise ValueError("expected [x0, y0, x1, y1] with 0 <= x0 < x1 and 0 <= y0 < y1")
     return box
 
 
@@ -65,7 +65,7 @@ class Station(BaseModel):
     folder_date
         Whether a night's folder is dated by its evening or by its morning.
     exclude_px
-        Boxes x0, y0, x1, y1 that are not sky, such as a watermark; ends included.
+        Boxes x0, y0, x1, y1 that are not sky, such as a watermark; x1 and y1 are the first outside.
     circle_px
         Centre x, y and radius of an all-sky image: beyond it is no sky.
     mask

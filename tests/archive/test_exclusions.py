@@ -1,5 +1,4 @@
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -8,21 +7,19 @@ import pytest
 
 from nightsift.archive.errors import ConfigurationError, NightsiftError
 from nightsift.archive.exclusions import Exclusion, read_exclusion
+from nightsift.archive.stations import Station
 
 
-@dataclass(frozen=True)
-class Camera:
-    """A station, as far as its pixels go."""
-
-    id: str = "UK0006"
-    mask: str | None = None
-    exclude_px: tuple[tuple[int, int, int, int], ...] = ()
-    circle_px: tuple[float, float, float] | None = None
+def camera(**said: object) -> Station:
+    """A station that says this of its pixels."""
+    described = {"id": "UK0006", "network": "UKMON", "latitude_deg": 51.9, "longitude_deg": -1.3}
+    described |= {"height_msl_m": 80, "timezone": "UTC", "layout": "rms", "cadence_s": 10, "exposure_s": 10}
+    return Station.model_validate({**described, **said})
 
 
-def masked(folder: Path, image: np.ndarray, name: str = "mask.png") -> Camera:
+def masked(folder: Path, image: np.ndarray, name: str = "mask.png") -> Station:
     cv2.imwrite(str(folder / name), image)
-    return Camera(mask=name)
+    return camera(mask=name)
 
 
 def hiding_left(height: int = 30, width: int = 40) -> np.ndarray:
@@ -32,13 +29,13 @@ def hiding_left(height: int = 30, width: int = 40) -> np.ndarray:
 
 
 def test_a_station_that_excludes_nothing_sees_everything(tmp_path):
-    exclusion = read_exclusion(Camera(), tmp_path)
+    exclusion = read_exclusion(camera(), tmp_path)
     assert not exclusion
     assert exclusion.sky((30, 40)) is None
 
 
 def test_a_box_excludes_its_first_pixels_and_not_its_last(tmp_path):
-    sky = read_exclusion(Camera(exclude_px=((3, 1, 6, 4),)), tmp_path).sky((10, 20))
+    sky = read_exclusion(camera(exclude_px=((3, 1, 6, 4),)), tmp_path).sky((10, 20))
     rows, columns = np.nonzero(~sky)
     assert (columns.min(), rows.min(), columns.max(), rows.max()) == (3, 1, 5, 3)
 
@@ -67,9 +64,9 @@ def test_black_is_excluded_whatever_the_colours_of_the_file(tmp_path, name):
 
 
 def test_mask_box_and_circle_add_up(tmp_path):
-    camera = masked(tmp_path, hiding_left())
-    camera = Camera(mask=camera.mask, exclude_px=((30, 0, 40, 30),), circle_px=(20.0, 15.0, 12.0))
-    sky = read_exclusion(camera, tmp_path).sky((30, 40))
+    masked(tmp_path, hiding_left())
+    station = camera(mask="mask.png", exclude_px=[(30, 0, 40, 30)], circle_px=(20.0, 15.0, 12.0))
+    sky = read_exclusion(station, tmp_path).sky((30, 40))
     assert sky[15, 20]
     assert not sky[15, 9]
     assert not sky[15, 30]
@@ -98,7 +95,7 @@ def test_a_mask_that_cannot_be_read_is_refused_by_name(tmp_path, content):
     if content is not None:
         (tmp_path / "mask.png").write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
-        read_exclusion(Camera(mask="mask.png"), tmp_path)
+        read_exclusion(camera(mask="mask.png"), tmp_path)
     assert str(tmp_path / "mask.png") in str(caught.value)
     assert "correct mask of station 'UK0006' in stations.toml" in str(caught.value)
 
@@ -122,8 +119,14 @@ def test_it_travels_to_workers(tmp_path):
 
 
 def test_the_mask_of_a_real_rms_camera(shared):
-    exclusion = read_exclusion(Camera(mask="mask.bmp"), shared / "rms_UK0006_20220914")
+    exclusion = read_exclusion(camera(mask="mask.bmp"), shared / "rms_UK0006_20220914")
     sky = exclusion.sky((720, 1280))
     assert sky[300, 600]  # the middle of the field
     assert not sky[700, 1260]  # the tree at the lower right
     assert sky.mean() == pytest.approx(0.96, abs=0.02)
+
+
+@pytest.mark.parametrize("box", [(5, 0, 5, 9), (5, 9, 9, 9), (-1, 0, 5, 5), (9, 0, 5, 5)])
+def test_a_box_without_pixels_is_refused(box):
+    with pytest.raises(ValueError, match="0 <= x0 < x1"):
+        camera(exclude_px=[box])
