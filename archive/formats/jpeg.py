@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import simplejpeg
@@ -10,17 +11,21 @@ from nightsift.archive.errors import BadFrame
 from nightsift.archive.formats.picture import Gray, Picture, check_size
 
 MAGIC = b"\xff\xd8"
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE = (0xC0, 0xC1, 0xC9)
+_SCAN = 0xDA
+_MAX_SCANS = 100  # of a progressive file: each costs a pass over the whole picture
 
 
 @dataclass(frozen=True)
-class _FrameHeader:
-    marker: int
+class _Header:
+    """What the frame header and the first scan header tell (ITU-T T.81, B.2.2 and B.2.3)."""
+
     precision: int
     height: int
     width: int
     components: int
+    one_scan: bool
 
 
 def decode_jpeg(data: bytes, *, colour: bool = False) -> Picture:
@@ -36,7 +41,9 @@ def decode_jpeg(data: bytes, *, colour: bool = False) -> Picture:
     The orientation that EXIF asks for is not applied: pixels stay where the sensor had them.
     """
     gray = decode_gray(data)
-    wanted = colour and _frame_header(data).components == 3
+    wanted = colour and _header(data).components == 3
+    if wanted:
+        check_size(gray.shape[0], gray.shape[1], 4)
     return Picture(gray, colour=_decoded(data, "RGB") if wanted else None, camera_jpeg=True)
 
 
@@ -56,7 +63,8 @@ def decode_gray(data: bytes) -> Gray:
     ------
     BadFrame
         ``corrupt``: empty, not a JPEG, cut off, or damaged inside. ``unsupported``: CMYK, 12-bit or
-        lossless. ``too-large``: see `nightsift.archive.formats.picture.MAX_PIXELS`.
+        lossless. ``too-large``: more pixels than `nightsift.archive.formats.picture.MAX_PIXELS`, or, of a
+        progressive file, than its coefficients have room for.
 
     Notes
     -----
@@ -67,12 +75,16 @@ def decode_gray(data: bytes) -> Gray:
         raise BadFrame("corrupt", "the file is empty")
     if not data.startswith(MAGIC):
         raise BadFrame("corrupt", f"expected a JPEG, found a file that begins with {data[:4].hex(' ')}")
-    header = _frame_header(data)
+    header = _header(data)
     if header.precision != 8:
         raise BadFrame("unsupported", f"expected a JPEG of 8 bits, found {header.precision} bits")
     if header.components not in (1, 3):
         raise BadFrame("unsupported", f"expected gray or three colours, found {header.components} (CMYK)")
-    check_size(header.height, header.width)
+    if header.one_scan:
+        check_size(header.height, header.width)
+    else:
+        check_size(header.height, header.width, 2 * header.components)  # all coefficients are held
+        _check_scans(data)
     gray: Gray = _decoded(data, "GRAY")[:, :, 0]
     return gray
 
@@ -86,18 +98,36 @@ def _decoded(data: bytes, colorspace: str) -> Gray:
     return image
 
 
-def _frame_header(data: bytes) -> _FrameHeader:
-    """The frame header (ITU-T T.81, B.2.2), found by walking the marker segments before it."""
+def _check_scans(data: bytes) -> None:
+    scans = data.count(bytes((0xFF, _SCAN)))
+    if scans > _MAX_SCANS:
+        raise BadFrame("too-large", f"expected at most {_MAX_SCANS} scans, found {scans}")
+
+
+def _header(data: bytes) -> _Header:
+    frame = None
+    for marker, segment in _segments(data):
+        if marker in _FRAMES and frame is None:
+            frame = (marker, segment)
+        elif marker == _SCAN and frame is not None and segment:
+            marker, body = frame
+            height, width = (int.from_bytes(body[at : at + 2], "big") for at in (1, 3))
+            return _Header(body[0], height, width, body[5], marker in _BASELINE and segment[0] == body[5])
+    raise BadFrame("corrupt", f"no picture behind the headers, in a file of {len(data)} bytes")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and body of each segment up to the first scan (ITU-T T.81, B.1.1)."""
     place = 2
-    while (place := data.find(b"\xff", place)) >= 0 and place + 10 <= len(data):
+    while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):
         marker = data[place + 1]
-        if marker in _FRAME_MARKERS:
-            height, width = (int.from_bytes(data[place + k : place + k + 2], "big") for k in (5, 7))
-            return _FrameHeader(marker, data[place + 4], height, width, data[place + 9])
         if marker == 0xFF:
-            place += 1
-        elif marker in _WITHOUT_LENGTH or marker == 0:
-            place += 2
+            place += 1  # a fill byte
+        elif marker <= 0x01 or 0xD0 <= marker <= 0xD8:
+            place += 2  # without a body
         else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    raise BadFrame("corrupt", f"no frame header, in a file of {len(data)} bytes")
+            end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            yield marker, data[place + 4 : end]
+            if marker == _SCAN:
+                return
+            place = end

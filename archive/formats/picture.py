@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ Gray = NDArray[np.uint8]
 Levels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_PIXELS = 200_000_000
-MAX_FILE_BYTES = 2**29  # of a still: it is held whole while it is decoded
+MAX_BYTES = 2**28  # of a still's file, and again of its samples: with their copies about 1 GiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class Picture:
         Of the short exposures; None for a still.
     first
         Number of the first short exposure within its file.
+    offset_s
+        From the start of the file's first short exposure to the start of this picture's; 0 for a still.
     start_utc, exposure_s
         Start and length of the exposure where the file itself tells them.
     camera_jpeg
@@ -48,36 +52,49 @@ class Picture:
     short_exposures: int = 1
     rate_hz: float | None = None
     first: int = 0
+    offset_s: float | None = 0.0
     start_utc: datetime | None = None
     exposure_s: float | None = None
     camera_jpeg: bool = False
 
 
-def check_size(height: int, width: int) -> None:
-    """Refuse a picture by the size its header announces.
+def check_size(height: int, width: int, bytes_per_pixel: int = 1) -> None:
+    """Refuse a picture by the size that its header announces.
+
+    Parameters
+    ----------
+    height, width
+        In pixels.
+    bytes_per_pixel
+        That decoding holds for each.
 
     Raises
     ------
     BadFrame
-        ``corrupt`` without any pixel, ``too-large`` with more than `MAX_PIXELS`.
+        ``corrupt`` without any pixel; ``too-large`` above `MAX_PIXELS` or `MAX_BYTES`.
     """
     if height < 1 or width < 1:
         raise BadFrame("corrupt", f"expected a picture, found a size of {width} x {height} px")
-    if height * width > MAX_PIXELS:
-        raise BadFrame(
-            "too-large", f"expected at most {MAX_PIXELS} pixels, found {width} x {height} = {width * height}"
-        )
+    pixels = height * width
+    if pixels > MAX_PIXELS or pixels * bytes_per_pixel > MAX_BYTES:
+        allowed = min(MAX_PIXELS, MAX_BYTES // bytes_per_pixel)
+        raise BadFrame("too-large", f"expected at most {allowed} pixels, found {width} x {height} = {pixels}")
 
 
-def read_whole(source: bytes | BinaryIO) -> bytes:
-    """The bytes of a still.
+def luma(rgb: Levels) -> Levels:
+    """Gray levels (y, x) of RGB (y, x, 3) by ITU-R BT.601, as OpenCV weighs them; the depth stays."""
+    gray: Levels = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return gray
 
-    Raises
-    ------
-    BadFrame
-        ``too-large``: more than `MAX_FILE_BYTES`.
-    """
-    data = source if isinstance(source, bytes) else source.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise BadFrame("too-large", f"expected a file of at most {MAX_FILE_BYTES} bytes, found more")
-    return data
+
+@contextmanager
+def library_errors(what: str) -> Iterator[None]:
+    """Whatever a library raises over a damaged file becomes the file's `BadFrame`."""
+    try:
+        yield
+    except BadFrame:
+        raise
+    except MemoryError as error:
+        raise BadFrame("too-large", f"{what}: more memory is asked for than there is") from error
+    except Exception as error:  # libraries document no complete list for hostile bytes
+        raise BadFrame("corrupt", f"{what}: {type(error).__name__}: {error}") from error

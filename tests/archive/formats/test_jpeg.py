@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightsift.archive.errors import BadFrame
+from nightsift.archive.formats import pictures
 from nightsift.archive.formats.jpeg import decode_gray
+from tests.archive.formats.makers import RGB, SMOOTH, jpeg, png, with_frame_header, with_orientation
 
-RANDOM = np.random.default_rng(0)
-COLOUR = RANDOM.integers(0, 256, (60, 80, 3), dtype=np.uint8)
-JPEG = cv2.imencode(".jpg", COLOUR)[1].tobytes()
+JPEG = jpeg()
 
 
 def test_the_luma_is_read_as_guaita_reads_it(tmp_path):
@@ -37,7 +37,7 @@ def test_padding_behind_the_picture_is_no_fault():
 
 def test_another_format_says_what_was_found():
     with pytest.raises(BadFrame, match="expected a JPEG, found a file that begins with 89 50 4e 47"):
-        decode_gray(cv2.imencode(".png", COLOUR)[1].tobytes())
+        decode_gray(png(RGB))
 
 
 @settings(max_examples=200, deadline=None)
@@ -53,3 +53,42 @@ def reason_or_dtype(data):
         return decode_gray(data).dtype
     except BadFrame as bad:
         return bad.reason
+
+
+def picture(data, **options):
+    (found,) = pictures("frame.jpg", data, **options)
+    return found
+
+
+def test_a_jpeg_is_the_cameras_own():
+    found = picture(JPEG)
+    assert found.camera_jpeg
+    assert np.array_equal(found.gray, decode_gray(JPEG))
+    assert found.colour is None
+
+
+def test_colour_is_kept_when_asked_for():
+    decoded = cv2.imdecode(np.frombuffer(JPEG, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(picture(JPEG, colour=True).colour, decoded)
+    assert picture(jpeg(RGB[..., 0]), colour=True).colour is None
+
+
+def test_exif_orientation_does_not_turn_the_pixels():
+    turned = with_orientation(JPEG)
+    as_viewers_do = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert as_viewers_do.shape == (80, 60)
+    assert np.array_equal(decode_gray(turned), decode_gray(JPEG))
+    assert picture(turned, colour=True).colour.shape == (60, 80, 3)
+
+
+def test_a_progressive_file_is_read():
+    progressive = jpeg(SMOOTH, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    assert np.array_equal(decode_gray(progressive), decode_gray(jpeg(SMOOTH)))
+
+
+def test_a_progressive_file_needs_room_for_all_its_coefficients():
+    progressive = jpeg(SMOOTH, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    for data, reason in ((progressive, "too-large"), (JPEG, "corrupt")):
+        with pytest.raises(BadFrame) as caught:
+            decode_gray(with_frame_header(data, size=(8_000, 8_000)))
+        assert caught.value.reason == reason
