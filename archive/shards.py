@@ -10,9 +10,10 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-import obstore
 import zarr
 from numpy.typing import NDArray
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -75,8 +76,8 @@ class ChunkWriter:
     Parameters
     ----------
     array
-        Its chunks have length 1 along the first axis and are whole along the others, the index of a shard is
-        at its end, and the store is obstore's. It grows as needed.
+        Its chunks have length 1 along the first axis and are whole along the others; the index of a shard is
+        at its end. It grows as needed.
     shard
         Length of a shard along the first axis.
     """
@@ -118,8 +119,7 @@ class ChunkWriter:
             self._sent = self._sender.submit(self._send, number, chunks)
 
     def _send(self, number: int, chunks: list[Chunk | None]) -> None:
-        store: Any = self.array.store
         place = (number, *(0 for _ in self.array.shape[1:]))
         key = f"{self.array.path}/{self.array.metadata.encode_chunk_key(place)}"
-        # In one part: a shard is written whole or not at all, and costs one request.
-        obstore.put(store.store, key, encode_shard(chunks, self.shard), use_multipart=False)
+        shard = default_buffer_prototype().buffer.from_bytes(encode_shard(chunks, self.shard))
+        sync(self.array.store.set(key, shard))
