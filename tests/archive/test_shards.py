@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import zarr
@@ -7,7 +9,8 @@ from zarr.codecs import numcodecs as filters
 
 from nightsift.archive.errors import StorageError
 from nightsift.archive.faults import storage_errors
-from nightsift.archive.shards import ChunkWriter, compress_noise
+from nightsift.archive.kernels import risen
+from nightsift.archive.shards import LZ4, ZSTD, ChunkWriter, FrameWriter, compress_noise, packed_bits
 from nightsift.archive.stores import Workspace
 
 SHAPE = (13, 21)
@@ -105,3 +108,35 @@ def test_noise_is_hardly_larger_than_at_level_one(share):
     compressed = compress_noise(bits)
     assert bytes(Zstd().decode(compressed)) == bits.tobytes()
     assert len(compressed) <= 1.05 * len(Zstd(level=1).encode(bits))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("encoding", [ZSTD, LZ4])
+def test_frames_read_as_they_were_and_are_stored_as_zarr_stores_them(tmp_path, encoding, dtype):
+    workspace = Workspace(str(tmp_path / "workspace"))
+    group = zarr.create_group(workspace.zarr("night.zarr"))
+    frames = np.random.default_rng(0).integers(0, 9, (3, 48, 64)).astype(dtype)
+    sizes = {"shape": (3, 48, 64), "chunks": (1, 48, 64), "shards": (3, 48, 64), "dtype": dtype}
+    for name in ("theirs", "ours"):
+        group.create_array(name, **sizes, compressors=[encoding.compressor])
+    group["theirs"][:] = frames
+    writer = FrameWriter(ChunkWriter(group["ours"], 3), encoding.encode)
+    for frame in frames:
+        writer.append(frame)
+    writer.close()
+    assert np.array_equal(reread(workspace, "ours")[:], frames)
+    theirs, ours = (workspace.read(f"night.zarr/{name}/c/0/0/0") for name in ("theirs", "ours"))
+    assert sorted(theirs) == sorted(ours)
+
+
+def test_what_rose_is_written_without_unpacking_it(tmp_path):
+    workspace = Workspace(str(tmp_path / "workspace"))
+    encoding = packed_bits()
+    writer = FrameWriter(ChunkWriter(make(workspace), 4), encoding.encode)
+    frames = np.random.default_rng(0).integers(0, 9, (6, *SHAPE)).astype(np.uint8)
+    writer.append_empty()
+    for previous, current in pairwise(frames):
+        writer.append(risen(current, previous, 3.5).bits)
+    writer.close()
+    rises = np.diff(frames.astype(int), axis=0) > 3
+    assert np.array_equal(reread(workspace)[:], [np.zeros(SHAPE, bool), *rises])
