@@ -1,0 +1,297 @@
+"""From the objects of a night to its exposures in time order, whatever the formats and archives."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import BinaryIO
+
+from nightsift.archive.containers import Member, list_members, read_members
+from nightsift.archive.errors import BadFrame
+from nightsift.archive.formats import Picture, header_exposure, pictures
+from nightsift.archive.layouts import FrameRef, is_container, member_refs, without_duplicates
+from nightsift.archive.nights import night_of
+from nightsift.archive.stations import Station
+from nightsift.archive.stores import Archive
+
+FETCH_FRAMES = 16  # objects under way at once: hides the store's latency
+FETCH_BYTES = (
+    32 * 2**20
+)  # and no more than this, which bounds the memory; a larger object is read as a stream
+HEADER_BYTES = 28_800
+HEADERS = 64
+HASHED_BYTES = 2**20
+
+Raw = tuple[FrameRef, "bytes | BinaryIO | BadFrame"]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A frame that cannot be used, and why."""
+
+    key: str
+    start_utc: str | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """A frame that was decoded.
+
+    Attributes
+    ----------
+    key
+        Object key; with the path inside an archive, and the number of the first short exposure of a later
+        block of a video behind ``#``.
+    sha256
+        Of the file's bytes.
+    data
+        The file's bytes; empty where the file holds more than this picture.
+    """
+
+    key: str
+    etag: str
+    start_utc: datetime
+    exposure_s: float
+    sha256: str
+    picture: Picture
+    data: bytes
+
+
+@dataclass(frozen=True)
+class NightReader:
+    """Reads the objects of one station-night."""
+
+    archive: Archive
+    station: Station
+    refs: tuple[FrameRef, ...]
+    colour: bool = False
+
+    def exposures(self) -> Iterator[Exposure | Rejected]:
+        """Every frame of the night, in time order, with those that cannot be used among them.
+
+        Raises
+        ------
+        StorageError
+            The archive does not answer.
+        NightsiftError
+            An object cannot be read at all. A file that is read but cannot be used never raises.
+        """
+        last = None
+        for ref, source in self._merged(rejected := list[Rejected]()):
+            yield from _drained(rejected)
+            for found in self._decoded(ref, source):
+                if isinstance(found, Exposure):
+                    if last is not None and found.start_utc <= last.start_utc:
+                        found = _not_after(found, last)
+                    else:
+                        last = found
+                yield found
+        yield from _drained(rejected)
+
+    def sample(self, count: int) -> list[Picture]:
+        """About ``count`` pictures spread over the night; those that cannot be decoded are left out."""
+        found = []
+        for ref, source in self._merged([], count):
+            try:
+                found.append(next(self._pictures(ref, source)))
+            except (BadFrame, StopIteration):
+                continue  # counted with its reason when its turn comes
+        return found
+
+    def find(self, key: str) -> Exposure | None:
+        """The exposure of one key; None if it is not in the night any more, or cannot be used."""
+        for ref, source in self._merged([]):
+            if key.startswith(ref.key):
+                for found in self._decoded(ref, source):
+                    if isinstance(found, Exposure) and found.key == key:
+                        return found
+        return None
+
+    def _merged(self, rejected: list[Rejected], sample: int | None = None) -> Iterator[Raw]:
+        """Loose files and the members of archives, in time order; fills ``rejected`` on the way."""
+        loose = [ref for ref in self.refs if not is_container(ref.key)]
+        streams = [self._loose(_thinned(self._timed(loose, rejected), sample))]
+        containers = (ref for ref in self.refs if is_container(ref.key) and ref.reason is None)
+        streams.extend(self._members(ref, rejected, sample) for ref in containers)
+        rejected.extend(_rejected(r, r.reason, "told by its name") for r in self.refs if r.reason)
+        return heapq.merge(*streams, key=lambda raw: (raw[0].start_utc, raw[0].key))
+
+    def _timed(self, refs: Sequence[FrameRef], rejected: list[Rejected]) -> list[FrameRef]:
+        """Usable loose files in time order; the times that names do not tell are read from the headers."""
+        named = [ref for ref in refs if ref.reason is None and ref.start_utc is not None]
+        unnamed = [ref for ref in refs if ref.reason is None and ref.start_utc is None]
+        if not unnamed:
+            return named
+        for begin in range(0, len(unnamed), HEADERS):
+            block = unnamed[begin : begin + HEADERS]
+            ends = [HEADER_BYTES] * len(block)
+            heads = self.archive.fetch_ranges([ref.key for ref in block], [0] * len(block), ends)
+            named += _kept(map(self._with_header_time, block, heads), rejected)
+        return _kept(without_duplicates(named), rejected)
+
+    def _with_header_time(self, ref: FrameRef, head: bytes) -> FrameRef:
+        start, _ = header_exposure(head, self.station.fits_time)
+        if start is None:
+            return replace(ref, reason="unparsable-name")
+        outside = night_of(start, self.station.zone) != ref.night
+        return replace(ref, start_utc=start, reason="wrong-night" if outside else None)
+
+    def _loose(self, refs: Sequence[FrameRef]) -> Iterator[Raw]:
+        """Files in order; the next block is fetched while the last is decoded."""
+        blocks = list(_blocks(refs))
+        with ThreadPoolExecutor(1) as pool:
+            pending = [pool.submit(self._fetched, block) for block in blocks[:1]]
+            for number, block in enumerate(blocks):
+                found = pending.pop().result()
+                pending.extend(pool.submit(self._fetched, b) for b in blocks[number + 1 : number + 2])
+                yield from zip(block, found, strict=True)
+
+    def _fetched(self, block: Sequence[FrameRef]) -> Sequence[bytes | BinaryIO]:
+        if block[0].size > FETCH_BYTES:
+            return [self.archive.open(block[0].key)]
+        return self.archive.fetch([ref.key for ref in block])
+
+    def _members(self, container: FrameRef, rejected: list[Rejected], sample: int | None) -> Iterator[Raw]:
+        opener = partial(self.archive.open, container.key)
+        listing = list_members(opener, container.key)
+        if listing.fault is not None:
+            detail = f"{listing.fault}, after {len(listing.members)} members"
+            rejected.append(_rejected(container, "corrupt", detail))
+            if not listing.members:
+                return
+        rejected.extend(
+            Rejected(
+                f"{container.key}/{member.path}",
+                None,
+                "duplicate-time",
+                "a member of this name comes before it",
+            )
+            for member in listing.repeated
+        )
+        refs = member_refs(self.station, container, [(m.path, m.size) for m in listing.members])
+        members = {f"{container.key}/{member.path}": member for member in listing.members}
+        timed = self._timed_members(opener, container, refs, members, rejected)
+        wanted = [members[ref.key] for ref in _thinned(timed, sample)]
+        by_path = {members[ref.key].path: ref for ref in timed}
+        for member, data in read_members(opener, container.key, wanted):
+            yield by_path[member.path], data
+
+    def _timed_members(
+        self,
+        opener: Callable[[], BinaryIO],
+        container: FrameRef,
+        refs: Sequence[FrameRef],
+        members: Mapping[str, Member],
+        rejected: list[Rejected],
+    ) -> list[FrameRef]:
+        """Usable members in time order; those whose names tell no time are read for their headers first."""
+        timed = _kept((ref for ref in refs if ref.reason or ref.start_utc), rejected)
+        unnamed = {members[r.key].path: r for r in refs if r.reason is None and r.start_utc is None}
+        if not unnamed:
+            return timed
+        for member, data in read_members(opener, container.key, [members[r.key] for r in unnamed.values()]):
+            ref = unnamed[member.path]
+            if isinstance(data, BadFrame):
+                rejected.append(_rejected(ref, data.reason, data.detail))
+            else:
+                timed += _kept([self._with_header_time(ref, data[:HEADER_BYTES])], rejected)
+        return _kept(without_duplicates(timed), rejected)
+
+    def _decoded(self, ref: FrameRef, source: bytes | BinaryIO | BadFrame) -> Iterator[Exposure | Rejected]:
+        digest = ""
+        try:
+            for picture in self._pictures(ref, source):
+                digest = digest or _sha256(source)
+                yield self._exposure(ref, picture, source, digest)
+        except BadFrame as bad:
+            yield _rejected(ref, bad.reason, bad.detail)
+
+    def _pictures(self, ref: FrameRef, source: bytes | BinaryIO | BadFrame) -> Iterator[Picture]:
+        if isinstance(source, BadFrame):
+            raise source
+        return pictures(ref.key, source, colour=self.colour, fits_time=self.station.fits_time)
+
+    def _exposure(
+        self, ref: FrameRef, picture: Picture, source: bytes | BinaryIO | BadFrame, digest: str
+    ) -> Exposure:
+        return Exposure(
+            f"{ref.key}#{picture.first}" if picture.first else ref.key,
+            ref.etag,
+            _start(ref, picture),
+            picture.exposure_s or self.station.exposure_s,
+            hashlib.sha256(f"{digest}#{picture.first}".encode()).hexdigest() if picture.first else digest,
+            picture,
+            source if isinstance(source, bytes) else b"",
+        )
+
+
+def _start(ref: FrameRef, picture: Picture) -> datetime:
+    """Start of the exposure, to the millisecond, which is as far as the stores keep it."""
+    if ref.start_utc is None:
+        raise BadFrame("unparsable-name", "neither its name nor its header tells a time")
+    begin = timedelta(seconds=picture.first / picture.rate_hz) if picture.rate_hz else timedelta()
+    start = ref.start_utc + begin
+    return start.replace(microsecond=start.microsecond // 1000 * 1000)
+
+
+def _sha256(source: bytes | BinaryIO | BadFrame) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    if isinstance(source, BadFrame):
+        raise source
+    position, digest = source.tell(), hashlib.sha256()
+    source.seek(0)
+    while block := source.read(HASHED_BYTES):
+        digest.update(block)
+    source.seek(position)
+    return digest.hexdigest()
+
+
+def _drained(rejected: list[Rejected]) -> Iterator[Rejected]:
+    yield from rejected
+    rejected.clear()
+
+
+def _kept(refs: Iterable[FrameRef], rejected: list[Rejected]) -> list[FrameRef]:
+    """The usable ones; the others go to ``rejected``."""
+    kept = []
+    for ref in refs:
+        if ref.reason is None:
+            kept.append(ref)
+        else:
+            rejected.append(_rejected(ref, ref.reason, "told by its name or header"))
+    return kept
+
+
+def _rejected(ref: FrameRef, reason: str, detail: str) -> Rejected:
+    return Rejected(ref.key, ref.start_utc.isoformat() if ref.start_utc else None, reason, detail)
+
+
+def _not_after(found: Exposure, last: Exposure) -> Rejected:
+    detail = f"expected a start after {last.start_utc.isoformat()}, that of {last.key}"
+    return Rejected(found.key, found.start_utc.isoformat(), "duplicate-time", detail)
+
+
+def _thinned(refs: Sequence[FrameRef], count: int | None) -> Sequence[FrameRef]:
+    return refs if count is None else refs[:: max(1, len(refs) // count)]
+
+
+def _blocks(refs: Sequence[FrameRef]) -> Iterator[list[FrameRef]]:
+    """Files to fetch at once: a bounded number, of bounded size; a file above the bound is alone."""
+    block: list[FrameRef] = []
+    size = 0
+    for ref in refs:
+        if block and (len(block) == FETCH_FRAMES or size + ref.size > FETCH_BYTES):
+            yield block
+            block, size = [], 0
+        block.append(ref)
+        size += ref.size
+    if block:
+        yield block
