@@ -8,36 +8,45 @@ to the model's recipe.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs.numcodecs import PackBits
 
+from nightsift.archive.conditions import CONDITIONS, StarCounter
+from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.exclusions import NO_EXCLUSION, Exclusion
 from nightsift.archive.faults import storage_errors
-from nightsift.archive.frames import frames_path
+from nightsift.archive.kernels import RISE_BLOCK_PX, Frame, Sample, risen
 from nightsift.archive.night_store import (
+    TIME_ATTRIBUTES,
+    Form,
     NightStore,
-    ShardWriter,
     add_frames_array,
     add_series,
+    differences_path,
+    frames_path,
+    milliseconds,
+    shard_frames,
 )
 from nightsift.archive.nights import StationNight
+from nightsift.archive.shards import FrameWriter, packed_bits
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Workspace
-from nightsift.archive.sun import sun_altitude_deg
+from nightsift.archive.sun import SunTrack
 
-STAGE_VERSION = 1
-RISE_BLOCK_PX = 16
-_STATISTICS_STEP = 4  # noise and brightness are measured on every fourth row and column
+STAGE_VERSION = 2
+CONDITIONS_EVERY_S = 300  # counting stars costs more than the rest of a difference
+SIGMA_PATTERN = r"^[0-9]+(\.[0-9]+)? sigma$"
 
-Frame = NDArray[np.uint8] | NDArray[np.uint16]
+Threshold = float | str
 
 
 @dataclass(frozen=True)
@@ -47,41 +56,59 @@ class DifferenceSettings:
     Attributes
     ----------
     threshold
-        Gray levels; a pixel is set where the rise exceeds its integer part, as OpenCV does on integer images.
+        Gray levels of the frame, 8- or 16-bit, or as many times the pair's own noise, such as ``"5 sigma"``.
+        A pixel is set where the rise exceeds its integer part, as OpenCV does on integer images.
     max_gap_s
         Longest time between the starts of the two frames of a pair.
     max_sun_altitude_deg
         Frames that begin with the Sun higher are ``daylight`` and not differenced.
     """
 
-    threshold: float = 3.5
+    threshold: Threshold = 3.5
     max_gap_s: float = 120.0
     max_sun_altitude_deg: float = 0.0
 
 
-@dataclass(frozen=True)
-class Pairing:
-    """Which earlier frame each frame is subtracted from; -1 and a reason where there is none."""
+def sigmas(threshold: Threshold) -> float | None:
+    """How many times the noise a threshold is; None if it is in gray levels.
 
-    previous: NDArray[np.int32]
-    gap_s: NDArray[np.float64]
-    reason: list[str]
+    Raises
+    ------
+    ValueError
+        It is neither a number nor such as ``"5 sigma"``.
+
+    >>> sigmas("5 sigma"), sigmas(3.5)
+    (5.0, None)
+    """
+    if not isinstance(threshold, str):
+        return None
+    if not re.match(SIGMA_PATTERN, threshold):
+        raise ValueError(f"expected gray levels, such as 3.5, or such as '5 sigma', found {threshold!r}")
+    return float(threshold.removesuffix(" sigma"))
 
 
-def differences_path(unit: StationNight) -> str:
-    """Where a night's differences lie in the workspace."""
-    return f"differences/{unit}.zarr"
+def threshold_levels(threshold: Threshold, noise: float) -> float:
+    """The threshold in gray levels for a pair with that noise; at least one level where it follows the noise.
+
+    >>> threshold_levels(3.5, 2.0), threshold_levels("5 sigma", 2.0), threshold_levels("5 sigma", 0.0)
+    (3.5, 10.0, 1.0)
+    """
+    times = sigmas(threshold)
+    if times is None:
+        return float(threshold)
+    return max(1.0, times * noise)
 
 
-def difference(current: Frame, previous: Frame, threshold: float) -> NDArray[np.bool_]:
-    """Pixels that rose by more than ``threshold`` gray levels.
+def difference(current: Frame, previous: Frame, threshold: Threshold) -> NDArray[np.bool_]:
+    """Pixels that rose by more than ``threshold``.
 
     Parameters
     ----------
     current, previous
         (y, x) frames of one dtype.
     threshold
-        Gray levels. A rise is an integer: 3.5 and 3 set the same pixels, those that rose by 4 or more.
+        Gray levels, or such as ``"5 sigma"`` of the pair's own noise. A rise is an integer: 3.5 and 3 set the
+        same pixels, those that rose by 4 or more.
 
     Returns
     -------
@@ -91,97 +118,80 @@ def difference(current: Frame, previous: Frame, threshold: float) -> NDArray[np.
     >>> difference(rising, np.full((1, 3), 10, np.uint8), 3.5)
     array([[ True, False, False]])
     """
-    return _exceeds(rise(current, previous), threshold)
+    noise = Sample.of(current).noise(Sample.of(previous)) if sigmas(threshold) else 0.0
+    return np.asarray(cv2.subtract(current, previous) > math.floor(threshold_levels(threshold, noise)))
 
 
-def _exceeds(risen: Frame, threshold: float) -> NDArray[np.bool_]:
-    return risen > math.floor(threshold)
-
-
-def rise(current: Frame, previous: Frame) -> Frame:
-    """How much each pixel became brighter, 0 where it did not; (y, x), the frames' dtype."""
-    result: Frame = cv2.subtract(current, previous)
-    return result
-
-
-def block_maxima(image: Frame, size: int = RISE_BLOCK_PX) -> Frame:
-    """Largest value of each ``size`` x ``size`` block; blocks at the right and lower edge may be smaller."""
-    rows = np.maximum.reduceat(image, np.arange(0, image.shape[0], size), axis=0)
-    blocks: Frame = np.maximum.reduceat(rows, np.arange(0, image.shape[1], size), axis=1)
-    return blocks
-
-
-def noise_of(current: Frame, previous: Frame) -> float:
-    """Standard deviation of a pixel's change between two frames, in gray levels, robust against sky events.
-
-    Half the width of the central 68.27 % of the changes, interpolated between gray levels, on a subsample.
-    """
-    step = _STATISTICS_STEP
-    change = current[::step, ::step].astype(np.int32) - previous[::step, ::step]
-    levels, counts = np.unique(change, return_counts=True)
-    cumulative = (np.cumsum(counts) - counts / 2) / change.size
-    low, high = np.interp((0.158655, 0.841345), cumulative, levels)
-    return float(high - low) / 2
-
-
-def pair_frames(
-    times: Sequence[datetime], sun_altitudes_deg: NDArray[np.float64], settings: DifferenceSettings
-) -> Pairing:
-    """Pair each frame with the one before it, unless the gap is too long or the Sun too high.
+def pair_reason(gap_s: float, sun_altitude_deg: float, settings: DifferenceSettings) -> str:
+    """Why a frame has no difference; empty where it has one.
 
     Parameters
     ----------
-    times
-        Starts of the night's frames, increasing.
-    sun_altitudes_deg
-        (n,) altitude of the Sun at those times.
+    gap_s
+        Time since the start of the frame before; NaN for the first.
 
     Returns
     -------
-    Pairing
-        ``reason`` is empty for a usable pair, else ``first``, ``gap`` or ``daylight``.
+    str
+        ``daylight``, ``first``, ``gap`` or nothing.
     """
-    gaps = np.full(len(times), np.nan)
-    gaps[1:] = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
-    reasons = ["" for _ in times]
-    for i, (gap, altitude) in enumerate(zip(gaps, sun_altitudes_deg, strict=True)):
-        if altitude > settings.max_sun_altitude_deg:
-            reasons[i] = "daylight"
-        elif i == 0:
-            reasons[i] = "first"
-        elif gap > settings.max_gap_s:
-            reasons[i] = "gap"
-    previous = np.array([i - 1 if not reason else -1 for i, reason in enumerate(reasons)], np.int32)
-    return Pairing(previous, gaps, reasons)
+    if sun_altitude_deg > settings.max_sun_altitude_deg:
+        return "daylight"
+    if math.isnan(gap_s):
+        return "first"
+    return "gap" if gap_s > settings.max_gap_s else ""
 
 
-def difference_night(
-    station: Station, unit: StationNight, workspace: Workspace, settings: DifferenceSettings
-) -> dict[str, int]:
-    """Make ``differences/<station>/<night>.zarr`` from the night's frames.
+@dataclass
+class _Entry:
+    """What is known of one frame besides its pixels."""
 
-    The store has the frames' time axis: entry i is frame i less frame ``previous[i]``. Where ``usable`` is
+    time: int
+    exposure_s: float
+    key: str
+    sha256: str
+    gap_s: float
+    sun_altitude_deg: float
+    reason: str
+    sky_brightness: float
+    noise: float = math.nan
+    threshold: float = math.nan
+
+
+class DifferenceWriter:
+    """Makes ``differences/<station>/<night>.zarr`` from frames that come in time order.
+
+    The store has an entry for each frame: entry i is frame i less frame ``previous[i]``. Where ``usable`` is
     false no pair could be made, ``reason`` says why, and nothing is set. ``rise`` keeps the largest
     rise of every 16 x 16 block, so that brightness can be told without the frames.
 
-    Returns
-    -------
-    dict
-        Number of entries by outcome: ``paired`` and each reason.
+    Parameters
+    ----------
+    form
+        Size and depth of the frames.
+    length
+        At most this many frames will come.
 
     Raises
     ------
-    StorageError
-        The workspace failed.
+    NightsiftError
+        The station's mask does not fit the frames.
     """
-    with storage_errors(workspace.url):
-        source = NightStore(workspace, frames_path(unit)).open()
-        frames: Any = source["frame"]
-        times = _times(source)
-        altitudes = sun_altitude_deg(station, times)
-        pairing = pair_frames(times, altitudes, settings)
-        store = NightStore(workspace, differences_path(unit))
-        group = store.create(
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        station: Station,
+        unit: StationNight,
+        settings: DifferenceSettings,
+        exclusion: Exclusion,
+        form: Form,
+        length: int,
+    ) -> None:
+        self._settings, self._sun = settings, SunTrack(station, unit.night)
+        self._sky = exclusion.sky(form.shape)
+        self._store = NightStore(workspace, differences_path(unit))
+        self._group = self._store.create(
             {
                 "title": f"Differences of {station.id}, night {unit.night}",
                 "station": station.id,
@@ -189,59 +199,136 @@ def difference_night(
                 "max_gap_s": settings.max_gap_s,
             }
         )
-        bits, rises = _arrays(group, frames, settings)
-        noise, brightness = [], []
-        for i, (current, earlier) in enumerate(_with_previous(frames)):
-            brightness.append(float(np.median(current[::_STATISTICS_STEP, ::_STATISTICS_STEP])))
-            usable = pairing.previous[i] >= 0
-            before = earlier if usable and earlier is not None else current
-            risen = rise(current, before)
-            bits.append(_exceeds(risen, settings.threshold))
-            rises.append(block_maxima(risen))
-            noise.append(noise_of(current, before) if usable else math.nan)
-        bits.close()
-        rises.close()
-        _add_all_series(group, source, pairing, altitudes, noise, brightness)
-        store.finish()
-    reasons = pairing.reason
-    return {reason or "paired": reasons.count(reason) for reason in sorted(set(reasons))}
+        self._bits, self._rises = _arrays(self._group, form, length)
+        self._entries: list[_Entry] = []
+        self._previous: tuple[Frame, Sample] | None = None
+        self._stars = StarCounter(self._sky)
+        self._looked_at: list[int] = []
+        self._looked_ms = -math.inf
+
+    def add(self, frame: Frame, start_utc: datetime, exposure_s: float, key: str, sha256: str) -> None:
+        """Take the next frame, of the form given, later than the one before."""
+        time = milliseconds(start_utc)
+        gap_s = (time - self._entries[-1].time) / 1000 if self._entries else math.nan
+        altitude = self._sun.altitude_deg(start_utc)
+        reason = pair_reason(gap_s, altitude, self._settings)
+        sample = Sample.of(frame, self._sky)
+        entry = _Entry(time, exposure_s, key, sha256, gap_s, altitude, reason, sample.median())
+        self._difference(entry, frame, sample)
+        if not reason and time - self._looked_ms >= 1000 * CONDITIONS_EVERY_S:
+            self._stars.look(frame)
+            self._looked_at.append(len(self._entries))
+            self._looked_ms = time
+        self._entries.append(entry)
+        self._previous = frame, sample
+
+    def _difference(self, entry: _Entry, frame: Frame, sample: Sample) -> None:
+        if entry.reason or self._previous is None:
+            self._bits.append_empty()
+            self._rises.append_empty()
+            return
+        previous, sample_before = self._previous
+        entry.noise = sample.noise(sample_before)
+        entry.threshold = threshold_levels(self._settings.threshold, entry.noise)
+        found = risen(frame, previous, entry.threshold, self._sky)
+        self._bits.append(found.bits)
+        self._rises.append(found.blocks)
+
+    def finish(self) -> dict[str, int]:
+        """Complete the store.
+
+        Returns
+        -------
+        dict
+            Number of frames by outcome: ``paired`` and each reason.
+        """
+        self._bits.close()
+        self._rises.close()
+        _add_all_series(self._group, self._entries)
+        for name, measured in self._stars.conditions().items():
+            values = np.full(len(self._entries), np.nan, np.float32)
+            values[self._looked_at] = measured
+            label, units = CONDITIONS[name]
+            add_series(self._group, name, values, {"long_name": label, "units": units}, "float32")
+        self._store.finish()
+        counts = Counter(entry.reason or "paired" for entry in self._entries)
+        return {reason: counts[reason] for reason in sorted(counts)}
 
 
-def _times(group: zarr.Group) -> list[datetime]:
+def difference_night(
+    station: Station,
+    unit: StationNight,
+    workspace: Workspace,
+    settings: DifferenceSettings,
+    exclusion: Exclusion = NO_EXCLUSION,
+) -> dict[str, int]:
+    """Make a night's differences from its stored frames; see `DifferenceWriter`.
+
+    Raises
+    ------
+    StorageError
+        The workspace failed.
+    NightsiftError
+        The night's frames were not kept.
+    """
+    with storage_errors(workspace.url):
+        source: Any = NightStore(workspace, frames_path(unit)).open()
+        if "frame" not in source:
+            raise ConfigurationError(
+                f"{frames_path(unit)} holds no frames",
+                expected="a night whose frames were kept",
+                mend="set keep_frames, or make the differences from the archive",
+            )
+        frames = source["frame"]
+        length = frames.shape[0]
+        form = Form(frames.shape[1:], frames.dtype)
+        writer = DifferenceWriter(workspace, station, unit, settings, exclusion, form, length)
+        series = zip(
+            _stored(frames),
+            times_of(source),
+            source["exposure_s"][:],
+            source["key"][:],
+            source["sha256"][:],
+            strict=True,
+        )
+        for frame, start, exposure_s, key, sha256 in series:
+            writer.add(frame, start, float(exposure_s), str(key), str(sha256))
+        return writer.finish()
+
+
+def times_of(group: zarr.Group) -> list[datetime]:
+    """Starts of the exposures of a night's store, timezone-aware."""
     array: Any = group["time"]
     return [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(ms)) for ms in array[:]]
 
 
-def _with_previous(frames: Any) -> Iterator[tuple[Frame, Frame | None]]:
-    """Each frame with the one before it, read a shard at a time."""
-    earlier: Frame | None = None
+def _stored(frames: Any) -> Iterator[Frame]:
+    """Frames in order, read a shard at a time."""
     for begin in range(0, frames.shape[0], frames.shards[0]):
-        for current in frames[begin : begin + frames.shards[0]]:
-            yield current, earlier
-            earlier = current
+        yield from frames[begin : begin + frames.shards[0]]
 
 
-def _arrays(group: zarr.Group, frames: Any, settings: DifferenceSettings) -> tuple[ShardWriter, ShardWriter]:
-    count, height, width = frames.shape
+def _arrays(group: zarr.Group, form: Form, length: int) -> tuple[FrameWriter, FrameWriter]:
+    height, width = form.shape
+    shard = shard_frames(form.frame_bytes)
     bits = add_frames_array(
         group,
         "difference",
         dtype=np.bool_,
-        length=count,
-        frame_shape=(height, width),
-        shard=frames.shards[0],
-        filters=(PackBits(),),
-        attributes={"long_name": f"rose by more than {math.floor(settings.threshold)} gray levels"},
+        length=length,
+        frame_shape=form.shape,
+        shard=shard,
+        encoding=packed_bits(),
+        attributes={"long_name": "rose by more than the threshold"},
     )
-    blocks = (-(-height // RISE_BLOCK_PX), -(-width // RISE_BLOCK_PX))
     rises = add_frames_array(
         group,
         "rise",
-        dtype=frames.dtype,
-        length=count,
-        frame_shape=blocks,
+        dtype=form.dtype,
+        length=length,
+        frame_shape=(-(-height // RISE_BLOCK_PX), -(-width // RISE_BLOCK_PX)),
         dims=("block_y", "block_x"),
-        shard=frames.shards[0],
+        shard=shard,
         attributes={
             "long_name": f"largest rise in each block of {RISE_BLOCK_PX} x {RISE_BLOCK_PX} pixels",
             "units": "1",
@@ -250,34 +337,29 @@ def _arrays(group: zarr.Group, frames: Any, settings: DifferenceSettings) -> tup
     return bits, rises
 
 
-def _add_all_series(
-    group: zarr.Group,
-    source: zarr.Group,
-    pairing: Pairing,
-    altitudes: NDArray[np.float64],
-    noise: list[float],
-    brightness: list[float],
-) -> None:
-    for name in ("time", "exposure_s", "key", "sha256"):
-        copied: Any = source[name]
-        add_series(
-            group,
-            name,
-            copied[:].tolist(),
-            copied.attrs.asdict(),
-            {"time": "int64", "exposure_s": "float32"}.get(name, str),
-        )
-    usable = [not reason for reason in pairing.reason]
-    for name, values, dtype, label, units in (
-        ("previous", pairing.previous, "int32", "index of the frame subtracted, -1 for none", None),
-        ("gap_s", pairing.gap_s, "float32", "time since the start of the frame before", "s"),
-        ("usable", usable, "bool", "whether a pair could be made", None),
-        ("reason", pairing.reason, str, "why no pair could be made, empty where one was", None),
-        ("noise", noise, "float32", "robust deviation of a pixel's change, gray levels", "1"),
-        ("sky_brightness", brightness, "float32", "median gray level of the frame", "1"),
-        ("sun_altitude_deg", altitudes, "float32", "altitude of the Sun", "degree"),
-    ):
-        add_series(group, name, values, {"long_name": label, **({"units": units} if units else {})}, dtype)
+_SERIES: Sequence[tuple[str, str, dict[str, str]]] = (
+    ("time", "int64", TIME_ATTRIBUTES),
+    ("exposure_s", "float32", {"long_name": "length of the exposure", "units": "s"}),
+    ("key", "str", {"long_name": "object key in the archive"}),
+    ("sha256", "str", {"long_name": "SHA-256 of the file"}),
+    ("gap_s", "float32", {"long_name": "time since the start of the frame before", "units": "s"}),
+    ("reason", "str", {"long_name": "why no pair could be made, empty where one was"}),
+    ("threshold", "float32", {"long_name": "rise above which a pixel is set, gray levels", "units": "1"}),
+    ("noise", "float32", {"long_name": "robust deviation of a pixel's change, gray levels", "units": "1"}),
+    ("sky_brightness", "float32", {"long_name": "median gray level of the frame", "units": "1"}),
+    ("sun_altitude_deg", "float32", {"long_name": "altitude of the Sun", "units": "degree"}),
+)
+
+
+def _add_all_series(group: zarr.Group, entries: Sequence[_Entry]) -> None:
+    for name, dtype, attributes in _SERIES:
+        values = [getattr(entry, name) for entry in entries]
+        add_series(group, name, values, attributes, str if dtype == "str" else dtype)
+    usable = [not entry.reason for entry in entries]
+    previous = [i - 1 if paired else -1 for i, paired in enumerate(usable)]
+    add_series(group, "usable", usable, {"long_name": "whether a pair could be made"}, "bool")
+    label = {"long_name": "index of the frame subtracted, -1 for none"}
+    add_series(group, "previous", previous, label, "int32")
 
 
 def peak_along(

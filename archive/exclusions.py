@@ -60,6 +60,9 @@ class Exclusion:
         return _sky(self, shape) if self else None
 
 
+NO_EXCLUSION = Exclusion()
+
+
 def read_exclusion(station: Station, folder: Path) -> Exclusion:
     """What a station excludes; a relative ``mask`` starts at ``folder``.
 

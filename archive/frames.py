@@ -1,55 +1,89 @@
-"""The first stage: a night of image files, streamed into one Zarr store of gray frames."""
+"""The first stage: a night of files, streamed into one Zarr store of frames, its differences on the way."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any, Literal
 
 import numpy as np
-import zarr
+from numpy.typing import NDArray
 
-from nightsift.archive.decode import Gray, decode_gray
-from nightsift.archive.errors import BadFrame
+from nightsift.archive.differences import DifferenceSettings, DifferenceWriter
+from nightsift.archive.errors import BadFrame, UsageError
+from nightsift.archive.exclusions import NO_EXCLUSION, Exclusion
+from nightsift.archive.exposures import Exposure, NightReader, Rejected
 from nightsift.archive.faults import storage_errors
+from nightsift.archive.formats import Levels, Picture
+from nightsift.archive.jpeg_chunks import JpegShardWriter, add_jpeg_array
 from nightsift.archive.layouts import FrameRef
 from nightsift.archive.night_store import (
     TIME_ATTRIBUTES,
+    Form,
     NightStore,
     add_frames_array,
     add_series,
+    frames_path,
+    milliseconds,
     shard_frames,
 )
 from nightsift.archive.nights import StationNight
+from nightsift.archive.receipts import list_receipts, read_objects
+from nightsift.archive.shards import LZ4, ZSTD, Encoding, FrameWriter
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 
-STAGE_VERSION = 1
-FETCH_FRAMES = 16  # objects under way at once: hides the store's latency, bounds memory
-SIZE_SAMPLE = 9  # frames that vote on the size of the night's frames
+STAGE_VERSION = 2
+SAMPLE = 9  # frames that vote on the form of the night's frames
+JPEG_ENDINGS = (".jpg", ".jpeg")
+_NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
+
+KeepFrames = Literal["jpeg", "zstd", "lz4", False]
+_ENCODINGS: Mapping[str, Encoding] = {"lz4": LZ4}
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A frame that cannot be used, and why."""
+class FrameSettings:
+    """How frames are kept; none of it changes the differences.
 
-    key: str
-    start_utc: str | None
-    reason: str
-    detail: str
+    Attributes
+    ----------
+    keep_frames
+        ``"jpeg"``: the camera's own JPEG files are the chunks, and frames of other formats are kept as by
+        ``"zstd"``; ``"zstd"``, ``"lz4"``: the gray levels, compressed; False: frames are not kept.
+    keep_colour
+        Whether colour is kept beside the gray levels.
+    """
+
+    keep_frames: KeepFrames = "jpeg"
+    keep_colour: bool = False
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of a night's frames: ``frames`` in the store, the others in ``rejected``."""
+    """What became of a night's files.
+
+    Attributes
+    ----------
+    frames
+        Frames found usable.
+    rejected
+        Those that cannot be used.
+    pairs
+        Number of frames by outcome of their difference; empty where no differences were made.
+    difference_seconds
+        Part of the time that went into differences.
+    """
 
     frames: int
     height_px: int
     width_px: int
-    bytes_read: int
+    bits: int
     rejected: tuple[Rejected, ...]
+    pairs: Mapping[str, int] = field(default_factory=dict)
+    difference_seconds: float = 0.0
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -57,27 +91,34 @@ class Ingested:
         return dict(Counter(item.reason for item in self.rejected))
 
 
-def frames_path(unit: StationNight) -> str:
-    """Where a night's frames lie in the workspace."""
-    return f"frames/{unit}.zarr"
+@dataclass(frozen=True)
+class Night:
+    """A station-night in its archive, and the workspace that its products go to."""
+
+    archive: Archive
+    workspace: Workspace
+    station: Station
+    unit: StationNight
+    refs: tuple[FrameRef, ...]
+    exclusion: Exclusion = NO_EXCLUSION
 
 
 def ingest_night(
-    archive: Archive, station: Station, unit: StationNight, refs: Sequence[FrameRef], workspace: Workspace
+    night: Night, settings: FrameSettings | None, differences: DifferenceSettings | None = None
 ) -> Ingested:
-    """Stream a night's files into ``frames/<station>/<night>.zarr``.
+    """Stream a night's files into its products, each file fetched and decoded once.
 
     Parameters
     ----------
-    archive, workspace
-        Read from and written to.
-    refs
-        The night's frames in time order, as `nightsift.archive.layouts.inventory` gives them.
+    settings
+        How ``frames/<station>/<night>.zarr`` is written; None leaves it as it is.
+    differences
+        How ``differences/<station>/<night>.zarr`` is written; None leaves it as it is.
 
     Returns
     -------
     Ingested
-        Every one of ``refs`` is either in the store or in ``rejected`` with its reason.
+        Every frame of the night is either in the store or in ``rejected`` with its reason.
 
     Raises
     ------
@@ -88,103 +129,233 @@ def ingest_night(
 
     Notes
     -----
-    Frames of another size than most of the night's are rejected as ``wrong-size``. Memory is bounded by a
-    shard and two blocks of files, whatever the length of the night.
+    Frames of another size or depth than most of the night's are rejected. Memory is bounded by a shard and
+    two blocks of files, whatever the length of the night.
     """
-    named = [ref for ref in refs if ref.reason is None]
-    rejected = [_rejected(ref, ref.reason, "told by its name") for ref in refs if ref.reason is not None]
-    kept: list[FrameRef] = []
-    digests: list[str] = []
-    bytes_read = 0
-    shape = _common_shape(archive, named)
-    store = NightStore(workspace, frames_path(unit))
-    with storage_errors(workspace.url):
-        group = store.create({"title": f"Frames of {station.id}, night {unit.night}", "station": station.id})
-        writer = add_frames_array(
-            group,
-            "frame",
-            dtype=np.uint8,
-            length=len(named),
-            frame_shape=shape,
-            shard=shard_frames(shape[0] * shape[1]),
-            attributes={"long_name": "gray level (luma)", "units": "1"},
-        )
-        for ref, data in _fetched(archive, named):
-            bytes_read += len(data)
-            try:
-                writer.append(_usable(data, shape))
-            except BadFrame as bad:
-                rejected.append(_rejected(ref, bad.reason, bad.detail))
-                continue
-            kept.append(ref)
-            digests.append(hashlib.sha256(data).hexdigest())
-        writer.close()
-        _add_series(group, kept, digests, station)
-        store.finish()
-    return Ingested(len(kept), *shape, bytes_read, tuple(rejected))
-
-
-def _rejected(ref: FrameRef, reason: str, detail: str) -> Rejected:
-    return Rejected(ref.key, ref.start_utc.isoformat() if ref.start_utc else None, reason, detail)
-
-
-def _fetched(archive: Archive, refs: Sequence[FrameRef]) -> Iterator[tuple[FrameRef, bytes]]:
-    """Files in order; the next block is fetched while the last is decoded."""
-    blocks = [refs[i : i + FETCH_FRAMES] for i in range(0, len(refs), FETCH_FRAMES)]
-    with ThreadPoolExecutor(1) as pool:
-        pending = [pool.submit(archive.fetch, [ref.key for ref in block]) for block in blocks[:1]]
-        for number, block in enumerate(blocks):
-            found = pending.pop().result()
-            pending.extend(
-                pool.submit(archive.fetch, [r.key for r in block])
-                for block in blocks[number + 1 : number + 2]
-            )
-            yield from zip(block, found, strict=True)
-
-
-def _usable(data: bytes, shape: tuple[int, int]) -> Gray:
-    image = decode_gray(data)
-    if image.shape != shape:
-        raise BadFrame(
-            "wrong-size", f"expected {_size(shape)} as most of the night, found {_size(image.shape)}"
-        )
-    return image
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} x {shape[0]} px"
-
-
-def _common_shape(archive: Archive, refs: Sequence[FrameRef]) -> tuple[int, int]:
-    """The size (y, x) that most of a sample of the night has; (1, 1) where nothing can be decoded."""
-    step = max(1, len(refs) // SIZE_SAMPLE)
-    for sample in (refs[::step], refs):
-        shapes = Counter(shape for _, data in _fetched(archive, sample) if (shape := _shape(data)))
-        if shapes:
-            height, width = shapes.most_common(1)[0][0]
-            return height, width
-    return 1, 1
-
-
-def _shape(data: bytes) -> tuple[int, ...] | None:
-    try:
-        return decode_gray(data).shape
-    except BadFrame:
-        return None  # counted with its reason when its turn comes
-
-
-def _add_series(
-    group: zarr.Group, kept: Sequence[FrameRef], digests: Sequence[str], station: Station
-) -> None:
-    times = [int(ref.start_utc.timestamp() * 1000) for ref in kept if ref.start_utc]
-    add_series(group, "time", times, TIME_ATTRIBUTES, "int64")
-    add_series(
-        group,
-        "exposure_s",
-        [station.exposure_s] * len(kept),
-        {"long_name": "length of the exposure", "units": "s"},
-        "float32",
+    reader = NightReader(night.archive, night.station, night.refs, bool(settings and settings.keep_colour))
+    vote = _vote(reader)
+    rejected: list[Rejected] = []
+    with storage_errors(night.workspace.url):
+        writers = _Writers(night, settings, differences, vote)
+        for found in reader.exposures():
+            if isinstance(found, Exposure):
+                try:
+                    writers.add(_fitting(found, vote))
+                except BadFrame as bad:
+                    start = found.start_utc.isoformat()
+                    rejected.append(Rejected(found.key, start, bad.reason, bad.detail))
+            else:
+                rejected.append(found)
+        pairs = writers.finish()
+    form = vote.form
+    return Ingested(
+        writers.count, *form.shape, 8 * form.dtype.itemsize, tuple(rejected), pairs, round(writers.seconds, 3)
     )
-    add_series(group, "key", [ref.key for ref in kept], {"long_name": "object key in the archive"}, str)
-    add_series(group, "etag", [ref.etag for ref in kept], {"long_name": "entity tag when it was read"}, str)
-    add_series(group, "sha256", digests, {"long_name": "SHA-256 of the file"}, str)
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """What most of a sample of the night's frames have in common."""
+
+    form: Form
+    timemap: np.dtype[Any] | None = None
+    colour: bool = False
+
+
+def _vote(reader: NightReader) -> _Vote:
+    for count in (SAMPLE, len(reader.refs)):
+        votes = Counter(_ballot(picture) for picture in reader.sample(count))
+        if votes:
+            return votes.most_common(1)[0][0]
+    return _Vote(Form((1, 1), np.dtype(np.uint8)))
+
+
+def _ballot(picture: Picture) -> _Vote:
+    height, width = picture.gray.shape
+    timemap = None if picture.timemap is None else picture.timemap.dtype
+    return _Vote(Form((height, width), picture.gray.dtype), timemap, picture.colour is not None)
+
+
+def _fitting(found: Exposure, vote: _Vote) -> Exposure:
+    form = _ballot(found.picture).form
+    if form.shape != vote.form.shape:
+        raise BadFrame("wrong-size", f"expected {vote.form} as most of the night, found {form}")
+    if form.dtype != vote.form.dtype:
+        raise BadFrame("wrong-depth", f"expected {vote.form} as most of the night, found {form}")
+    return found
+
+
+class _Writers:
+    """The products of one pass over a night."""
+
+    def __init__(
+        self,
+        night: Night,
+        settings: FrameSettings | None,
+        differences: DifferenceSettings | None,
+        vote: _Vote,
+    ) -> None:
+        length = len(night.refs)
+        self._frames = None if settings is None else FramesWriter(night, settings, vote, length)
+        self._differences = (
+            None
+            if differences is None
+            else DifferenceWriter(
+                night.workspace, night.station, night.unit, differences, night.exclusion, vote.form, length
+            )
+        )
+        self.count = 0
+        self.seconds = 0.0
+
+    def add(self, found: Exposure) -> None:
+        if self._frames is not None:
+            self._frames.add(found)
+        begin = perf_counter()
+        if self._differences is not None:
+            gray, digest = found.picture.gray, found.sha256
+            self._differences.add(gray, found.start_utc, found.exposure_s, found.key, digest)
+        self.seconds += perf_counter() - begin
+        self.count += 1
+
+    def finish(self) -> dict[str, int]:
+        if self._frames is not None:
+            self._frames.finish()
+        return self._differences.finish() if self._differences is not None else {}
+
+
+class FramesWriter:
+    """Writes ``frames/<station>/<night>.zarr`` from exposures that come in time order.
+
+    Arrays: ``frame`` (time, y, x) unless frames are not kept; ``timemap`` (time, y, x) where files have one;
+    ``colour`` (time, y, x, channel) when it is kept. Series along time: the rest of an exposure.
+    """
+
+    def __init__(self, night: Night, settings: FrameSettings, vote: _Vote, length: int) -> None:
+        self._store = NightStore(night.workspace, frames_path(night.unit))
+        title = f"Frames of {night.station.id}, night {night.unit.night}"
+        self._group = self._store.create({"title": title, "station": night.station.id})
+        self._series: list[Exposure] = []
+        self._jpeg: JpegShardWriter | None = None
+        self._arrays: dict[str, FrameWriter] = {}
+        self._make_arrays(settings, vote, _all_jpeg(night.refs), max(1, length))
+
+    def _make_arrays(self, settings: FrameSettings, vote: _Vote, jpeg: bool, length: int) -> None:
+        shard = shard_frames(vote.form.frame_bytes)
+        attributes = {"long_name": "gray level (luma)", "units": "1"}
+        if not settings.keep_frames:
+            return
+        if settings.keep_frames == "jpeg" and jpeg:
+            self._jpeg = add_jpeg_array(
+                self._group,
+                "frame",
+                length=length,
+                frame_shape=vote.form.shape,
+                shard=shard,
+                attributes=attributes,
+            )
+        else:
+            self._arrays["frame"] = add_frames_array(
+                self._group,
+                "frame",
+                dtype=vote.form.dtype,
+                length=length,
+                frame_shape=vote.form.shape,
+                shard=shard,
+                encoding=_ENCODINGS.get(str(settings.keep_frames), ZSTD),
+                attributes=attributes,
+            )
+        if vote.timemap is not None:
+            self._arrays["timemap"] = add_frames_array(
+                self._group,
+                "timemap",
+                dtype=vote.timemap,
+                length=length,
+                frame_shape=vote.form.shape,
+                shard=shard,
+                attributes={"long_name": "short exposure at which the pixel was brightest", "units": "1"},
+            )
+        if settings.keep_colour and vote.colour:
+            self._arrays["colour"] = add_frames_array(
+                self._group,
+                "colour",
+                dtype=vote.form.dtype,
+                length=length,
+                frame_shape=(*vote.form.shape, 3),
+                dims=("y", "x", "channel"),
+                shard=max(1, shard // 3),
+                attributes={"long_name": "red, green, blue", "units": "1"},
+            )
+
+    def add(self, found: Exposure) -> None:
+        """Take the next exposure, of the night's form."""
+        if self._jpeg is not None:
+            self._jpeg.append(found.data)
+        for name, writer in self._arrays.items():
+            image = found.picture.gray if name == "frame" else getattr(found.picture, name)
+            if image is None:
+                writer.append_empty()
+            else:
+                writer.append(image)
+        # The pixels must not stay in memory.
+        self._series.append(_without_pixels(found))
+
+    def finish(self) -> None:
+        """Complete the store."""
+        for writer in (self._jpeg, *self._arrays.values()):
+            if writer is not None:
+                writer.close()
+        for name, values, dtype, attributes in _series(self._series):
+            add_series(self._group, name, values, attributes, dtype)
+        self._store.finish()
+
+
+def _all_jpeg(refs: Sequence[FrameRef]) -> bool:
+    # A frame named .jpg holds a JPEG or is rejected, however frames are kept.
+    return all(ref.key.lower().endswith(JPEG_ENDINGS) for ref in refs if ref.reason is None)
+
+
+def _without_pixels(found: Exposure) -> Exposure:
+    picture = replace(found.picture, gray=_NO_PIXELS, colour=None, timemap=None)
+    return replace(found, picture=picture, data=b"")
+
+
+def _series(kept: Sequence[Exposure]) -> Iterator[tuple[str, Sequence[Any], Any, Mapping[str, str]]]:
+    yield "time", [milliseconds(e.start_utc) for e in kept], "int64", TIME_ATTRIBUTES
+    length = {"long_name": "length of the exposure", "units": "s"}
+    yield "exposure_s", [e.exposure_s for e in kept], "float32", length
+    yield "key", [e.key for e in kept], str, {"long_name": "object key in the archive"}
+    yield "etag", [e.etag for e in kept], str, {"long_name": "entity tag when it was read"}
+    yield "sha256", [e.sha256 for e in kept], str, {"long_name": "SHA-256 of the file"}
+    if any(e.picture.rate_hz for e in kept):
+        rates = [e.picture.rate_hz or np.nan for e in kept]
+        yield "rate_hz", rates, "float32", {"long_name": "rate of the short exposures", "units": "s-1"}
+        counts = [e.picture.short_exposures for e in kept]
+        yield "short_exposures", counts, "int32", {"long_name": "short exposures in a frame", "units": "1"}
+
+
+def read_frame(
+    archive: Archive, workspace: Workspace, station: Station, unit: StationNight, key: str
+) -> Levels:
+    """One frame of a night, (y, x): from its store, or from the archive where frames are not kept.
+
+    Raises
+    ------
+    UsageError
+        It is in neither any more.
+    """
+    group: Any = NightStore(workspace, frames_path(unit)).open()
+    (found,) = np.nonzero(group["key"][:] == key)
+    if "frame" in group and len(found):
+        frame: Levels = group["frame"][int(found[0])]
+        return frame
+    receipt = next((n for n in list_receipts(workspace, f"frames/{unit}") if not n.failed), None)
+    recorded = read_objects(workspace, receipt) if receipt else ()
+    refs = tuple(ref for ref in recorded if key.startswith(ref.key))
+    exposure = NightReader(archive, station, refs).find(key)
+    if exposure is None:
+        raise UsageError(
+            f"{key} is neither in {frames_path(unit)} nor in the archive any more",
+            found="an archive that changed since the release was made",
+            mend="draw a newer release",
+        )
+    return exposure.picture.gray

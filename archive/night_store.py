@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-from zarr.codecs import ZstdCodec
+from numpy.typing import ArrayLike, DTypeLike
 
 from nightsift.archive.errors import NightsiftError
 from nightsift.archive.faults import storage_errors
+from nightsift.archive.nights import StationNight
+from nightsift.archive.shards import ZSTD, ChunkWriter, Encoding, FrameWriter
 from nightsift.archive.stores import Workspace
 
-# Measured best for noisy night frames: zstd 1 without shuffling (docs/decisions/0001-storage.md).
-COMPRESSOR = ZstdCodec(level=1)
 SHARD_FRAMES = 20
 SHARD_BYTES = 64 * 2**20
 
@@ -38,31 +38,35 @@ def shard_frames(frame_bytes: int) -> int:
     return max(1, min(SHARD_FRAMES, SHARD_BYTES // max(1, frame_bytes)))
 
 
-@dataclass
-class ShardWriter:
-    """Appends frames to an array; holds at most one shard in memory."""
+def frames_path(unit: StationNight) -> str:
+    """Where a night's frames lie in the workspace."""
+    return f"frames/{unit}.zarr"
 
-    array: zarr.Array[Any]
-    shard: int
-    length: int = 0
-    _pending: list[NDArray[Any]] = field(default_factory=list)
 
-    def append(self, frame: NDArray[Any]) -> None:
-        """Add one frame of the array's shape and dtype."""
-        self._pending.append(frame)
-        if len(self._pending) == self.shard:
-            self._flush()
+def differences_path(unit: StationNight) -> str:
+    """Where a night's differences lie in the workspace."""
+    return f"differences/{unit}.zarr"
 
-    def close(self) -> None:
-        """Write what is pending and cut the array to what was written."""
-        if self._pending:
-            self._flush()
-        self.array.resize((self.length, *self.array.shape[1:]))
 
-    def _flush(self) -> None:
-        begin, self.length = self.length, self.length + len(self._pending)
-        self.array[begin : self.length] = np.stack(self._pending)
-        self._pending.clear()
+@dataclass(frozen=True)
+class Form:
+    """What all frames of a night share: their (y, x) shape and their depth, uint8 or uint16."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame in memory."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.shape[1]} x {self.shape[0]} px, {8 * self.dtype.itemsize} bits"
+
+
+def milliseconds(time: datetime) -> int:
+    """The stores' time axis: milliseconds since 1970, UTC."""
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 class ProductMissing(NightsiftError):
@@ -122,12 +126,12 @@ def add_frames_array(
     *,
     dtype: DTypeLike,
     length: int,
-    frame_shape: tuple[int, int],
-    dims: tuple[str, str] = ("y", "x"),
+    frame_shape: tuple[int, ...],
+    dims: tuple[str, ...] = ("y", "x"),
     shard: int,
-    filters: tuple[Any, ...] = (),
+    encoding: Encoding = ZSTD,
     attributes: Mapping[str, Any],
-) -> ShardWriter:
+) -> FrameWriter:
     """Make a (time, y, x) array with one frame a chunk and ``shard`` frames a shard."""
     array = group.create_array(
         name,
@@ -135,12 +139,12 @@ def add_frames_array(
         chunks=(1, *frame_shape),
         shards=(shard, *frame_shape),
         dtype=dtype,
-        filters=filters or "auto",
-        compressors=[COMPRESSOR],
+        filters=encoding.filters or "auto",
+        compressors=[encoding.compressor],
         dimension_names=("time", *dims),
         attributes=dict(attributes),
     )
-    return ShardWriter(array, shard)
+    return FrameWriter(ChunkWriter(array, shard), encoding.encode)
 
 
 def add_series(

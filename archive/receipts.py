@@ -4,17 +4,21 @@ A receipt is written last. Its name holds the fingerprint of everything that the
 that a listing tells what is current without opening a file::
 
     receipts/<stage>/<station>/<night>/<fingerprint>.json
+
+Beside the receipt of the frames lies what the archive held then, ``<fingerprint>.objects.json.gz``.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+from nightsift.archive.layouts import FrameRef
 from nightsift.archive.nights import StationNight
 from nightsift.archive.stores import Workspace
 
@@ -61,9 +65,9 @@ class ReceiptName:
         return cls(parts[1], unit, stem.removesuffix(".failed"), stem.endswith(".failed"))
 
 
-def list_receipts(workspace: Workspace) -> set[ReceiptName]:
-    """Every receipt of the workspace, from a listing alone."""
-    found = (ReceiptName.parse(key) for key in workspace.names("receipts"))
+def list_receipts(workspace: Workspace, below: str = "") -> set[ReceiptName]:
+    """Every receipt of the workspace, or of a stage or night of it, from a listing alone."""
+    found = (ReceiptName.parse(key) for key in workspace.names(f"receipts/{below}".rstrip("/")))
     return {name for name in found if name is not None}
 
 
@@ -91,6 +95,33 @@ def write_receipt(workspace: Workspace, name: ReceiptName, content: Mapping[str,
     body = {"stage": name.stage, "station": name.unit.station, "night": name.unit.night.isoformat()}
     text = json.dumps({**body, "fingerprint": name.fingerprint, **content}, indent=1, default=str)
     workspace.write(name.key, text.encode())
+
+
+def write_objects(workspace: Workspace, name: ReceiptName, refs: Iterable[FrameRef]) -> None:
+    """Keep what the archive held when a product was made, so that what vanishes later can be told."""
+    rows = [(r.key, r.size, r.etag, r.start_utc.isoformat() if r.start_utc else None, r.reason) for r in refs]
+    workspace.write(_objects_key(name), gzip.compress(json.dumps(rows).encode(), mtime=0))
+
+
+def read_objects(workspace: Workspace, name: ReceiptName) -> tuple[FrameRef, ...]:
+    """The objects that a receipt's product was made from."""
+    rows = json.loads(gzip.decompress(workspace.read(_objects_key(name))))
+    return tuple(
+        FrameRef(
+            name.unit.station,
+            name.unit.night,
+            datetime.fromisoformat(start) if start else None,
+            key,
+            size,
+            etag,
+            reason,
+        )
+        for key, size, etag, start, reason in rows
+    )
+
+
+def _objects_key(name: ReceiptName) -> str:
+    return f"{_folder(name)}/{name.fingerprint}.objects.json.gz"
 
 
 def _folder(name: ReceiptName) -> str:

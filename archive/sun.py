@@ -15,6 +15,8 @@ from nightsift.archive.stations import Station
 JD_1970 = 2440587.5
 TERRESTRIAL_LESS_UTC_S = 69.2  # since 2017; a second more or less moves the Sun by 0.00001 degrees
 
+TRACK_STEP_S = 60.0
+
 
 def sun_altitude_deg(station: Station, times_utc: Sequence[datetime]) -> NDArray[np.float64]:
     """Altitude of the Sun's centre, in degrees, without refraction.
@@ -45,6 +47,26 @@ def sun_altitude_deg(station: Station, times_utc: Sequence[datetime]) -> NDArray
     sidereal = erfa.gst06a(JD_1970, day, JD_1970, terrestrial) + np.radians(station.longitude_deg)
     _, altitude = erfa.hd2ae(sidereal - right_ascension, declination, np.radians(station.latitude_deg))
     return np.asarray(np.degrees(altitude), dtype=np.float64)
+
+
+class SunTrack:
+    """Altitude of the Sun over a station through one night, within 0.001 degrees of `sun_altitude_deg`.
+
+    >>> from datetime import timezone
+    >>> madrid = Station(id="M", network="", latitude_deg=40.4, longitude_deg=-3.7, height_msl_m=650,
+    ...                  timezone="Europe/Madrid", layout="allsky", cadence_s=30, exposure_s=30)
+    >>> round(SunTrack(madrid, date(2021, 12, 21)).altitude_deg(datetime(2021, 12, 22, tzinfo=UTC)))
+    -73
+    """
+
+    def __init__(self, station: Station, night: date) -> None:
+        begin, end = night_bounds(night, station.zone)
+        self._times = np.arange(begin.timestamp(), end.timestamp() + TRACK_STEP_S, TRACK_STEP_S)
+        self._altitudes = sun_altitude_deg(station, [datetime.fromtimestamp(t, UTC) for t in self._times])
+
+    def altitude_deg(self, time_utc: datetime) -> float:
+        """Altitude at an instant of the night, in degrees."""
+        return float(np.interp(time_utc.timestamp(), self._times, self._altitudes))
 
 
 def dark_seconds(station: Station, night: date, below_deg: float = -6.0) -> float:

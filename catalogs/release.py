@@ -205,14 +205,22 @@ def _rows(
         said["differences"]["dark_s"],
         threshold,
     )
-    if rows.coverage["frames_present"] != len(source.refs):
+    lost = _without_row(source.refs, rows.frames["frame_key"].to_pylist())
+    if lost:
         raise NightsiftError(
             f"{source.unit}: the products do not add up",
-            expected=f"a row for each of {len(source.refs)} frames",
-            found=f"{rows.coverage['frames_present']} rows",
+            expected=f"a row for each of {len(source.refs)} objects",
+            found=f"none for {len(lost)} of them, such as {lost[0]}",
             mend=f"remove receipts/frames/{source.unit} from the workspace and run again",
         )
     return rows
+
+
+def _without_row(refs: Sequence[FrameRef], keys: Sequence[str]) -> list[str]:
+    """Objects of which no row tells; a video or an archive has rows of what is in it."""
+    present = set(keys)
+    missing = [ref.key for ref in refs if ref.key not in present]
+    return [key for key in missing if not any(row.startswith((f"{key}/", f"{key}#")) for row in present)]
 
 
 def _digest(parts: Iterable[str]) -> str:

@@ -39,6 +39,9 @@ FromOption = Annotated[
 ToOption = Annotated[
     datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last night, YYYY-MM-DD.")
 ]
+AcceptMissing = Annotated[
+    bool, typer.Option("--accept-missing", help="Nights lose the frames that vanished from the archive.")
+]
 
 
 @app.command()
@@ -73,11 +76,13 @@ def plan(
     station: StationOption = None,
     begin: FromOption = None,
     end: ToOption = None,
+    accept_missing: AcceptMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would do. Writes nothing."""
     config = Configuration.read(config_path)
-    values = report.plan_values(config, make_plan(config, _selection(station, begin, end)))
+    selection = _selection(station, begin, end)
+    values = report.plan_values(config, make_plan(config, selection, accept_missing=accept_missing))
     (report.show_json if as_json else report.show_plan)(values)
 
 
@@ -94,18 +99,19 @@ def run(
     cluster: Annotated[
         str | None, typer.Option(help="local, serial, or tcp://… of a Dask scheduler.")
     ] = None,
+    accept_missing: AcceptMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute what is missing or stale, then make a release. Safe to kill and to run again."""
     config = Configuration.read(config_path, cluster=cluster)
-    planned = make_plan(config, _selection(station, begin, end))
+    planned = make_plan(config, _selection(station, begin, end), accept_missing=accept_missing)
     with run_progress(planned) as (on_step, on_night):
         done = run_plan(
             config, planned, last_stage=stage, release=release, on_step=on_step, on_night=on_night
         )
     values = report.run_values(config, planned, done)
     (report.show_json if as_json else report.show_run)(values)
-    if done.failures:
+    if done.failures or any(night["blocked"] for night in values["vanished"]):
         raise typer.Exit(EXIT_FAILURES)
 
 

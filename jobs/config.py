@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from nightsift.archive.differences import DifferenceSettings
+from nightsift.archive.differences import DifferenceSettings, Threshold, sigmas
 from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.exclusions import Exclusion, read_exclusion
+from nightsift.archive.frames import FrameSettings, KeepFrames
 from nightsift.archive.settings import parse_toml, validate
-from nightsift.archive.stations import Stations
+from nightsift.archive.stations import Station, Stations
 from nightsift.archive.stores import Archive, Workspace, refuse_secrets
 from nightsift.models.package import ModelPackage
 
@@ -44,10 +47,23 @@ class WorkspaceSection(_Section):
     storage_options: WorkspaceOptions | None = None
 
 
+class FramesSection(_Section):
+    """How frames are kept; see `nightsift.archive.frames.FrameSettings`."""
+
+    keep_frames: KeepFrames = "jpeg"
+    keep_colour: bool = False
+
+
+def _threshold(value: Threshold) -> Threshold:
+    if sigmas(value) is None and not 0 <= float(value) < math.inf:
+        raise ValueError("expected gray levels from 0 on, or such as '5 sigma'")
+    return value
+
+
 class DifferenceSection(_Section):
     """How differences are made; see `nightsift.archive.differences.DifferenceSettings`."""
 
-    threshold: Annotated[float, Field(ge=0)] = 3.5
+    threshold: Annotated[Threshold, AfterValidator(_threshold)] = 3.5
     max_gap_s: Annotated[float, Field(gt=0)] = 120.0
     max_sun_altitude_deg: Annotated[float, Field(ge=-90, le=90)] = 0.0
 
@@ -69,6 +85,7 @@ class RunSection(_Section):
 class _File(_Section):
     archive: ArchiveSection
     workspace: WorkspaceSection
+    frames: FramesSection = FramesSection()
     difference: DifferenceSection = DifferenceSection()
     model: ModelSection = ModelSection()
     run: RunSection = RunSection()
@@ -85,8 +102,10 @@ class Configuration:
         The stations, read.
     package
         The model package, its digest verified.
-    difference, threshold
-        How differences are made; the score from which a frame is a candidate.
+    frames, difference, threshold
+        How frames are kept and differences made; the score from which a frame is a candidate.
+    exclusions
+        The pixels of each station that do not count.
     """
 
     def __init__(self, sections: _File, folder: Path) -> None:
@@ -106,13 +125,15 @@ class Configuration:
         package = checked(lambda: ModelPackage.load(sections.model.package, folder))
         if package is not None:
             checked(lambda: _refuse_other_threshold(package, sections.difference.threshold))
-        if stations is None or package is None or faults:
+        exclusions = checked(lambda: _read_exclusions(stations or {}, (folder / archive.stations).parent))
+        if stations is None or package is None or exclusions is None or faults:
             raise _all_in_one(faults)
         self.run = sections.run
         self.archive = Archive(_resolved(archive.url, folder), tuple(archive.storage_options.items()))
         self.workspace = Workspace(_resolved(sections.workspace.url, folder), _workspace_options(sections))
+        self.frames = FrameSettings(**sections.frames.model_dump())
         self.difference = DifferenceSettings(**sections.difference.model_dump())
-        self.stations, self.package = stations, package
+        self.stations, self.exclusions, self.package = stations, exclusions, package
         named = sections.model.threshold
         self.threshold = package.threshold if named is None else named
 
@@ -142,12 +163,16 @@ def _all_in_one(faults: Sequence[ConfigurationError]) -> ConfigurationError:
     return ConfigurationError(f"the configuration has {len(faults)} faults:\n{listed}", mend="mend each")
 
 
-def _refuse_other_threshold(package: ModelPackage, threshold: float) -> None:
+def _read_exclusions(stations: Mapping[str, Station], folder: Path) -> dict[str, Exclusion]:
+    return {station.id: read_exclusion(station, folder) for station in stations.values()}
+
+
+def _refuse_other_threshold(package: ModelPackage, threshold: Threshold) -> None:
     if package.recipe.threshold != threshold:
         raise ConfigurationError(
             f"model package {package.name!r} does not fit these differences",
-            expected=f"[difference] threshold = {package.recipe.threshold}, as it was trained on",
-            found=f"threshold = {threshold}",
+            expected=f"[difference] threshold = {package.recipe.threshold!r}, as it was trained on",
+            found=f"threshold = {threshold!r}",
             mend="set that threshold, or name another package",
         )
 

@@ -101,10 +101,10 @@ def _lost(step: Step, error: BaseException) -> StepResult:
     if not isinstance(error, KilledWorker):
         raise error
     if error.task != _key(step):
-        return StepResult(step.name, "blocked", step.frames, detail=f"{error.task} was lost")
+        return StepResult(step.name, "blocked", step.count, detail=f"{error.task} was lost")
     detail = f"took {error.allowed_failures + 1} workers down, perhaps for want of memory"
     write_failure(step, detail)
-    return StepResult(step.name, "failed", step.frames, detail=detail)
+    return StepResult(step.name, "failed", step.count, detail=detail)
 
 
 def _key(step: Step) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from nightsift.archive.differences import differences_path
 from nightsift.archive.errors import UsageError
-from nightsift.archive.frames import frames_path
-from nightsift.archive.night_store import NightStore
+from nightsift.archive.frames import read_frame
+from nightsift.archive.night_store import NightStore, differences_path
 from nightsift.archive.nights import StationNight
 from nightsift.catalogs.release import read_product, read_release
 from nightsift.jobs.config import Configuration
@@ -43,17 +42,17 @@ def draw_best(config: Configuration, release: str, path: Path, count: int = CAND
 
 def _images(config: Configuration, row: Mapping[str, Any]) -> tuple[Any, Any]:
     unit = StationNight(row["station"], row["night"])
-    frames: Any = NightStore(config.workspace, frames_path(unit)).open()
     differences: Any = NightStore(config.workspace, differences_path(unit)).open()
-    (found,) = np.nonzero(frames["key"][:] == row["frame_key"])
+    (found,) = np.nonzero(differences["key"][:] == row["frame_key"])
     if not len(found):
         raise UsageError(
-            f"{row['frame_key']} is not in {frames_path(unit)} any more",
+            f"{row['frame_key']} is not in {differences_path(unit)} any more",
             found="an archive that changed since the release was made",
             mend="draw a newer release",
         )
-    index = int(found[0])
-    return frames["frame"][index], differences["difference"][index]
+    difference = differences["difference"][int(found[0])]
+    station = config.stations[unit.station]
+    return read_frame(config.archive, config.workspace, station, unit, row["frame_key"]), difference
 
 
 def _draw_row(axes: Any, row: Mapping[str, Any], frame: Any, difference: Any, heat: Any) -> None:

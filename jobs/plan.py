@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from nightsift.archive import differences, frames
 from nightsift.archive.errors import ConfigurationError, UsageError
 from nightsift.archive.layouts import LAYOUTS, FrameRef, Inventory, Unclaimed, inventory
 from nightsift.archive.nights import StationNight
-from nightsift.archive.receipts import ReceiptName, fingerprint, list_receipts
+from nightsift.archive.receipts import ReceiptName, fingerprint, list_receipts, read_objects
 from nightsift.archive.stations import Station
 from nightsift.catalogs.release import SCHEMA_VERSION
 from nightsift.jobs.config import Configuration
@@ -49,6 +49,11 @@ class UnitPlan:
         Stages whose last try, with these very inputs, failed.
     selected
         Whether the run is asked for it.
+    vanished
+        Keys that its frames were made from and that the archive does not hold any more. Until that is
+        accepted the night is held as it was recorded: ``refs`` are those that were read.
+    reads_for_differences
+        Whether differences are made from the archive, because frames are not kept.
     """
 
     station: Station
@@ -58,6 +63,17 @@ class UnitPlan:
     stale: tuple[str, ...]
     failed: tuple[ReceiptName, ...]
     selected: bool
+    vanished: tuple[str, ...] = ()
+    reads_for_differences: bool = False
+
+    def reads_archive(self, stage: str) -> bool:
+        """Whether a stage reads the archive."""
+        return stage == "frames" or (stage == "differences" and self.reads_for_differences)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it cannot be made anew because files that it was made from vanished."""
+        return bool(self.vanished) and any(self.reads_archive(stage) for stage in self.stale)
 
     @property
     def outcome(self) -> str:
@@ -94,13 +110,20 @@ class Plan:
         return tuple(unit for unit in self.selected if stage in unit.stale)
 
 
-def make_plan(config: Configuration, selection: Selection = Selection()) -> Plan:
+def make_plan(
+    config: Configuration, selection: Selection = Selection(), *, accept_missing: bool = False
+) -> Plan:
     """List the archive and the receipts, and compare.
+
+    Parameters
+    ----------
+    accept_missing
+        Take the archive as it is now: nights lose the frames that vanished from it.
 
     Raises
     ------
     ConfigurationError
-        The archive is empty, nothing in it has the layout's names, or a station is not described.
+        The archive is empty, nothing in it has a layout's names, or a station is not described.
     UsageError
         The selection names a station without frames, or no night.
     StorageError
@@ -109,9 +132,8 @@ def make_plan(config: Configuration, selection: Selection = Selection()) -> Plan
     found = inventory(config.archive.objects(), config.stations)
     _refuse_nothing(found, config)
     receipts = list_receipts(config.workspace)
-    units = tuple(
-        _unit_plan(config, unit, refs, receipts, unit in selection) for unit, refs in found.nights.items()
-    )
+    planner = _Planner(config, selection, receipts, accept_missing)
+    units = tuple(planner.units(found))
     if not any(unit.selected for unit in units):
         nights = sorted(u.unit.night for u in units)
         raise UsageError(
@@ -137,47 +159,83 @@ def _refuse_nothing(found: Inventory, config: Configuration) -> None:
     )
 
 
-def _unit_plan(
-    config: Configuration,
-    unit: StationNight,
-    refs: tuple[FrameRef, ...],
-    receipts: set[ReceiptName],
-    selected: bool,
-) -> UnitPlan:
-    station = config.stations[unit.station]
-    digests = fingerprints(config, station, refs)
-    wanted = tuple(ReceiptName(stage, unit, digests[stage]) for stage in STAGES)
-    failures = {ReceiptName(name.stage, name.unit, name.fingerprint, failed=True) for name in wanted}
-    stale = tuple(name.stage for name in wanted if name not in receipts)
-    return UnitPlan(station, unit, refs, wanted, stale, tuple(failures & receipts), selected)
+class _Planner:
+    """Compares station-nights with the receipts that are there."""
+
+    def __init__(
+        self, config: Configuration, selection: Selection, receipts: set[ReceiptName], accept_missing: bool
+    ) -> None:
+        self._config, self._selection, self._receipts = config, selection, receipts
+        self._accept_missing = accept_missing
+        self._ingested: dict[StationNight, ReceiptName] = {
+            name.unit: name for name in receipts if name.stage == STAGES[0] and not name.failed
+        }
+
+    def units(self, found: Inventory) -> Iterator[UnitPlan]:
+        """Every night of the archive, and those that vanished from it, sorted."""
+        gone = set() if self._accept_missing else set(self._ingested) - set(found.nights)
+        known = (unit for unit in gone if unit.station in self._config.stations)
+        for unit in sorted({*found.nights, *known}, key=lambda u: (u.station, u.night)):
+            yield self._unit(unit, found.nights.get(unit, ()))
+
+    def _unit(self, unit: StationNight, refs: tuple[FrameRef, ...]) -> UnitPlan:
+        plan = self._compared(unit, refs)
+        if STAGES[0] not in plan.stale or unit not in self._ingested or self._accept_missing:
+            return plan
+        recorded = read_objects(self._config.workspace, self._ingested[unit])
+        vanished = {ref.key for ref in recorded} - {ref.key for ref in refs}
+        return replace(self._compared(unit, recorded), vanished=tuple(sorted(vanished))) if vanished else plan
+
+    def _compared(self, unit: StationNight, refs: tuple[FrameRef, ...]) -> UnitPlan:
+        config = self._config
+        station = config.stations[unit.station]
+        digests = fingerprints(config, station, refs)
+        wanted = tuple(ReceiptName(stage, unit, digests[stage]) for stage in STAGES)
+        selected, from_archive = unit in self._selection, not config.frames.keep_frames
+        plan = UnitPlan(station, unit, refs, wanted, (), (), selected, reads_for_differences=from_archive)
+        return _against(plan, self._receipts)
 
 
 def fingerprints(config: Configuration, station: Station, refs: tuple[FrameRef, ...]) -> Mapping[str, str]:
     """The fingerprint of each stage: of its inputs, its parameters and its version.
 
     Only what changes a product counts: the place of a station is part of its differences (through the Sun),
-    not of its frames; the score from which a frame is a candidate is part of neither.
+    not of its frames; how frames are kept is not part of the differences; the score from which a frame is a
+    candidate is part of neither.
     """
-    ingest = fingerprint(
+    read = fingerprint(
         version=frames.STAGE_VERSION,
         objects=[(ref.key, ref.size, ref.etag, ref.start_utc, ref.reason) for ref in refs],
         exposure_s=station.exposure_s,
+        fits_time=station.fits_time,
+        zone=station.timezone,
     )
+    exclusion = config.exclusions[station.id]
     subtract = fingerprint(
         version=differences.STAGE_VERSION,
-        frames=ingest,
+        read=read,
         settings=asdict(config.difference),
-        place=(station.latitude_deg, station.longitude_deg, station.timezone),
+        place=(station.latitude_deg, station.longitude_deg),
+        exclusion=(exclusion.boxes, exclusion.circle, exclusion.mask_sha256),
     )
-    classify = fingerprint(version=SCORES_VERSION, differences=subtract, model=config.package.sha256)
-    return {"frames": ingest, "differences": subtract, "scores": classify}
+    return {
+        "frames": fingerprint(read=read, settings=asdict(config.frames)),
+        "differences": subtract,
+        "scores": fingerprint(version=SCORES_VERSION, differences=subtract, model=config.package.sha256),
+    }
 
 
 def refreshed(plan: Plan, config: Configuration) -> Plan:
     """The same plan against the receipts as they are now."""
     receipts = list_receipts(config.workspace)
-    units = (_unit_plan(config, unit.unit, unit.refs, receipts, unit.selected) for unit in plan.units)
+    units = (_against(unit, receipts) for unit in plan.units)
     return Plan(tuple(units), plan.unclaimed)
+
+
+def _against(unit: UnitPlan, receipts: set[ReceiptName]) -> UnitPlan:
+    failures = {replace(name, failed=True) for name in unit.wanted}
+    stale = tuple(name.stage for name in unit.wanted if name not in receipts)
+    return replace(unit, stale=stale, failed=tuple(failures & receipts))
 
 
 def release_state(plan: Plan, config: Configuration) -> str:

@@ -56,8 +56,36 @@ def plan_values(config: Configuration, plan: Plan) -> dict[str, Any]:
             for stage, seconds in estimated_seconds(config, plan).items()
         },
         "failed": sum(1 for unit in units if unit.failed),
+        "vanished": _vanished(plan),
         "gpu_hours": 0.0,
     }
+
+
+def _vanished(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {
+            "unit": str(unit.unit),
+            "frames": len(unit.vanished),
+            "examples": unit.vanished[:3],
+            "blocked": unit.blocked,
+        }
+        for unit in plan.selected
+        if unit.vanished
+    ]
+
+
+def show_vanished(nights: Sequence[Mapping[str, Any]]) -> None:
+    """The nights that are held because files that they were made from are gone."""
+    if not nights:
+        return
+    count = sum(night["frames"] for night in nights)
+    named = ", ".join(f"{night['unit']} ({night['frames']})" for night in nights[:5])
+    more = f" and {len(nights) - 5} more" if len(nights) > 5 else ""
+    out.print(
+        f"{count:,} files vanished from the archive, in {named}{more}. Their nights are held as they were: "
+        "restore the files, or take the archive as it is with --accept-missing.",
+        soft_wrap=True,
+    )
 
 
 def show_plan(values: Mapping[str, Any]) -> None:
@@ -76,6 +104,7 @@ def show_plan(values: Mapping[str, Any]) -> None:
         for stage, stale in values["stale"].items()
     ]
     show_table("Stale", ("stage", "nights", "frames", "CPU-hours"), rows)
+    show_vanished(values["vanished"])
     if values["failed"]:
         out.print(f"{values['failed']} nights failed before and will be tried again")
     out.print("Nothing was written. GPU-hours: none, every stage runs on CPUs here.")
@@ -101,6 +130,7 @@ def run_values(config: Configuration, plan: Plan, report: RunReport) -> dict[str
         "failures": [
             {"unit": str(r.name.unit), "stage": r.name.stage, "reason": r.detail} for r in report.failures
         ],
+        "vanished": _vanished(plan),
         "release": latest,
         "release_url": f"{config.workspace.url.rstrip('/')}/releases/{latest}" if latest else None,
     }
@@ -108,6 +138,7 @@ def run_values(config: Configuration, plan: Plan, report: RunReport) -> dict[str
 
 def show_run(values: Mapping[str, Any]) -> None:
     """The run's summary for a person."""
+    show_vanished(values["vanished"])
     if not values["changed"]:
         out.print(f"Nothing to do. Latest release: {values['release'] or 'none yet'}")
         return

@@ -94,25 +94,30 @@ def run_plan(
 def _chains(config: Configuration, plan: Plan, last_stage: str) -> Iterator[Chain]:
     wanted = STAGES if last_stage == RELEASE else STAGES[: STAGES.index(last_stage) + 1]
     for unit in plan.selected:
-        steps = tuple(_step(config, unit, name) for name in unit.wanted if name.stage in unit.stale)
-        chain = tuple(step for step in steps if step.name.stage in wanted)
+        if unit.blocked:
+            continue
+        names = [name for name in unit.wanted if name.stage in unit.stale and name.stage in wanted]
+        # Stale frames and stale differences are made in one pass: every file is fetched and decoded once.
+        along = [name.stage for name in names[:2]] == ["frames", "differences"]
+        chain = tuple(_step(config, unit, name, along and name is names[0]) for name in names)
         if chain:
             yield chain
 
 
-def _step(config: Configuration, unit: UnitPlan, name: ReceiptName) -> Step:
-    # Only the first stage reads the archive.
-    refs = unit.refs if name.stage == STAGES[0] else ()
+def _step(config: Configuration, unit: UnitPlan, name: ReceiptName, along: bool) -> Step:
     return Step(
         name,
         unit.station,
-        refs,
+        unit.refs if unit.reads_archive(name.stage) else (),
         len(unit.refs),
         unit.made_from(name.stage),
         config.archive,
         config.workspace,
+        config.frames,
         config.difference,
+        config.exclusions[unit.station.id],
         config.package,
+        unit.wanted[1] if along else None,
     )
 
 
@@ -153,7 +158,9 @@ def _state_key(release: str, state: str) -> str:
 
 def _source(config: Configuration, unit: UnitPlan) -> NightSource:
     detail = None
-    if unit.outcome == "failed":
+    if unit.blocked:
+        detail = f"{len(unit.vanished)} files vanished from the archive"
+    elif unit.outcome == "failed":
         detail = "; ".join(failure_text(config, name) for name in unit.failed)
     receipts = unit.wanted if unit.outcome == "done" else ()
     reason = "unprocessed" if unit.outcome == "done" else unit.outcome

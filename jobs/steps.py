@@ -20,16 +20,23 @@ from numpy.typing import NDArray
 from nightsift import __version__
 from nightsift.archive.differences import (
     DifferenceSettings,
+    Threshold,
     difference_night,
-    differences_path,
     peak_along,
 )
 from nightsift.archive.errors import NightsiftError, StorageError
+from nightsift.archive.exclusions import Exclusion
 from nightsift.archive.faults import storage_errors
-from nightsift.archive.frames import ingest_night
+from nightsift.archive.frames import FrameSettings, Ingested, Night, ingest_night
 from nightsift.archive.layouts import FrameRef
-from nightsift.archive.night_store import NightStore, ProductMissing
-from nightsift.archive.receipts import ReceiptName, begin_product, fingerprint, write_receipt
+from nightsift.archive.night_store import NightStore, ProductMissing, differences_path
+from nightsift.archive.receipts import (
+    ReceiptName,
+    begin_product,
+    fingerprint,
+    write_objects,
+    write_receipt,
+)
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 from nightsift.archive.sun import dark_seconds
@@ -42,23 +49,35 @@ FIT_FLOOR = 0.05
 LIBRARIES = ("numpy", "opencv-python-headless", "pyarrow", "simplejpeg", "torch", "torchvision", "zarr")
 
 
+Receipts = Mapping[ReceiptName, Mapping[str, Any]]  # what a step has to say, in the order it is written
+
+
 @dataclass(frozen=True)
 class Step:
     """One stage of one station-night, small enough to send to a worker.
 
-    ``refs`` is empty but for the stage that reads the archive; ``frames`` counts them for every stage.
-    ``made_from`` is the fingerprint of the stage before.
+    ``refs`` is empty but for a stage that reads the archive; ``count`` counts them for every stage.
+    ``made_from`` is the fingerprint of the stage before. ``along`` is the receipt of the next stage, where
+    its product is made in the same pass over the archive.
     """
 
     name: ReceiptName
     station: Station
     refs: tuple[FrameRef, ...]
-    frames: int
+    count: int
     made_from: str
     archive: Archive
     workspace: Workspace
+    frames: FrameSettings
     difference: DifferenceSettings
+    exclusion: Exclusion
     package: ModelPackage
+    along: ReceiptName | None = None
+
+    @property
+    def night(self) -> Night:
+        """The station-night between its archive and the workspace."""
+        return Night(self.archive, self.workspace, self.station, self.name.unit, self.refs, self.exclusion)
 
 
 @dataclass(frozen=True)
@@ -94,10 +113,10 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
         A store failed: no other night would fare better, so the run has to stop.
     """
     if before is not None and before.outcome != "done":
-        return StepResult(step.name, "blocked", step.frames, detail=before.detail)
+        return StepResult(step.name, "blocked", step.count, detail=before.detail)
     begin = time.perf_counter()
     if not begin_product(step.workspace, step.name):
-        return StepResult(step.name, "done", step.frames)
+        return StepResult(step.name, "done", step.count)
     try:
         content = _WORK[step.name.stage](step)
     except StorageError:
@@ -111,24 +130,16 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
         # Whatever a night does to us is written down as its failure; the other nights go on.
         return _failed(step, error, begin)
     seconds = time.perf_counter() - begin
-    write_receipt(
-        step.workspace,
-        step.name,
-        {
-            "outcome": "done",
-            "seconds": round(seconds, 3),
-            "made_from": step.made_from,
-            "versions": _versions(),
-            **content,
-        },
-    )
-    return StepResult(step.name, "done", step.frames, seconds)
+    for name, said in content.items():
+        common = {"outcome": "done", "seconds": round(seconds, 3), "versions": _versions()}
+        write_receipt(step.workspace, name, {**common, **said})
+    return StepResult(step.name, "done", step.count, seconds)
 
 
 def _failed(step: Step, error: Exception, begin: float) -> StepResult:
     detail = str(error) if isinstance(error, NightsiftError) else f"{type(error).__name__}: {error}"
     write_failure(step, detail, "".join(traceback.format_exception(error)))
-    return StepResult(step.name, "failed", step.frames, time.perf_counter() - begin, detail)
+    return StepResult(step.name, "failed", step.count, time.perf_counter() - begin, detail)
 
 
 def write_failure(step: Step, detail: str, trace: str = "") -> None:
@@ -142,29 +153,60 @@ def _versions() -> Mapping[str, str]:
     return {"nightsift": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
-def _ingest(step: Step) -> Mapping[str, Any]:
-    found = ingest_night(step.archive, step.station, step.name.unit, step.refs, step.workspace)
-    return asdict(found)
+def _ingest(step: Step) -> Receipts:
+    along = step.along if step.along and begin_product(step.workspace, step.along) else None
+    found = ingest_night(step.night, step.frames, step.difference if along else None)
+    write_objects(step.workspace, step.name, step.refs)
+    said = {"made_from": step.made_from, "settings": asdict(step.frames), **_said_of_frames(found)}
+    if along is None:
+        return {step.name: said}
+    seconds = found.difference_seconds
+    return {
+        step.name: said,
+        along: {**_said_of_differences(step, found.pairs, step.name), "seconds": seconds},
+    }
 
 
-def _difference(step: Step) -> Mapping[str, Any]:
-    counts = difference_night(step.station, step.name.unit, step.workspace, step.difference)
-    dark_s = dark_seconds(step.station, step.name.unit.night)
-    return {"settings": asdict(step.difference), "counts": counts, "dark_s": dark_s}
+def _said_of_frames(found: Ingested) -> Mapping[str, Any]:
+    content = asdict(found)
+    del content["pairs"], content["difference_seconds"]
+    return content
 
 
-def _classify(step: Step) -> Mapping[str, Any]:
+def _said_of_differences(
+    step: Step, pairs: Mapping[str, int], made_from: ReceiptName | None
+) -> Mapping[str, Any]:
+    return {
+        "made_from": made_from.fingerprint if made_from else step.made_from,
+        "settings": asdict(step.difference),
+        "exclusion": asdict(step.exclusion),
+        "counts": dict(pairs),
+        "dark_s": dark_seconds(step.station, step.name.unit.night),
+    }
+
+
+def _difference(step: Step) -> Receipts:
+    if step.refs:
+        pairs = ingest_night(step.night, None, step.difference).pairs
+    else:
+        unit = step.name.unit
+        pairs = difference_night(step.station, unit, step.workspace, step.difference, step.exclusion)
+    return {step.name: _said_of_differences(step, pairs, None)}
+
+
+def _classify(step: Step) -> Receipts:
     with storage_errors(step.workspace.url):
         group = NightStore(step.workspace, differences_path(step.name.unit)).open()
         table = _scores_table(_Night.read(group), step.package)
         write_scores(step.workspace, step.name.unit, table)
-    device = str(_classifier(step.package).device)
-    return {
+    said = {
+        "made_from": step.made_from,
         "rows": table.num_rows,
         "model": step.package.name,
         "model_sha256": step.package.sha256,
-        "device": device,
+        "device": str(_classifier(step.package).device),
     }
+    return {step.name: said}
 
 
 _WORK = {"frames": _ingest, "differences": _difference, "scores": _classify}
@@ -177,13 +219,13 @@ class _Night:
     difference: Any
     rise: Any
     series: Mapping[str, NDArray[Any]]
-    threshold: float
+    threshold: Threshold
 
     @classmethod
     def read(cls, group: Any) -> _Night:
         names = (name for name, array in group.arrays() if array.ndim == 1)
         series = {name: group[name][:] for name in names}
-        return cls(group["difference"], group["rise"], series, float(group.attrs["threshold"]))
+        return cls(group["difference"], group["rise"], series, group.attrs["threshold"])
 
     def usable_differences(self) -> Iterator[NDArray[np.bool_]]:
         """The differences of usable pairs in order, read a shard at a time."""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightsift.archive.differences import SIGMA_PATTERN
+
 Shape = tuple[int, int] | tuple[NDArray[np.integer], NDArray[np.integer]]
 
 _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
@@ -17,7 +19,8 @@ _INTERPOLATION: Final = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
 class Recipe(BaseModel):
     """How a boolean difference becomes the picture that a network reads.
 
-    ``threshold`` is the rise in gray levels above which the differences must have been set. With ``pad =
+    ``threshold`` is the rise in gray levels, or such as ``"5 sigma"`` of the pair's noise, above which the
+    differences must have been set. With ``pad =
     "square"`` zeros are added evenly on both sides of the shorter axis; otherwise the aspect is not kept.
     With ``interpolation = "area"`` gray levels reappear. ``mean`` and ``std`` normalise the three equal
     channels after division by 255; the defaults are ImageNet's.
@@ -27,7 +30,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: Annotated[float, Field(ge=0, le=255)] = 3.5
+    threshold: Annotated[float, Field(ge=0, le=65535)] | Annotated[str, Field(pattern=SIGMA_PATTERN)] = 3.5
     pad: Literal["none", "square"] = "none"
     size_px: Annotated[int, Field(ge=32, multiple_of=32)] = 224
     interpolation: Literal["area", "nearest"] = "area"

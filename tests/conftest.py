@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3fs
@@ -23,8 +24,7 @@ Configure = Callable[..., Path]
 RATES = Rates(meteors=0.5, satellites=0.2, aircraft=0.1, dropped=0.03, corrupt=0.05)
 
 
-@pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untrained(folder: Path, seed: int = 0, **recipe: Any) -> Path:
     """A model package whose network knows nothing and is quick; every frame scores above 0.1."""
     import torch
 
@@ -32,8 +32,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from nightsift.models.package import save_package
     from nightsift.models.recipe import Recipe
 
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("untrained")
+    torch.manual_seed(seed)
     save_package(
         folder,
         build("resnet18", 2),
@@ -41,10 +40,16 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         architecture="resnet18",
         classes=("meteor", "nothing"),
         threshold=0.1,
-        recipe=Recipe(size_px=64),
+        recipe=Recipe(size_px=64, **recipe),
         card="# Untrained\n",
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model package whose network knows nothing and is quick."""
+    return untrained(tmp_path_factory.mktemp("untrained"))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Differences against guAIta's recipe (Regordosa 2021, §3.2) written plainly with OpenCV."""
 
-from datetime import UTC, date, datetime, timedelta
+import math
+from datetime import date
 from itertools import pairwise
 
 import cv2
@@ -10,19 +11,20 @@ import xarray as xr
 
 from nightsift.archive.differences import (
     DifferenceSettings,
-    block_maxima,
     difference,
-    difference_night,
-    noise_of,
-    pair_frames,
+    pair_reason,
     peak_along,
+    sigmas,
 )
-from nightsift.archive.frames import ingest_night
-from nightsift.archive.layouts import inventory
+from nightsift.archive.frames import FrameSettings, ingest_night
+from nightsift.archive.kernels import Sample, risen
 from nightsift.archive.night_store import SHARD_FRAMES
 from nightsift.archive.nights import StationNight
-from nightsift.archive.stations import Station, Stations
-from nightsift.archive.stores import Archive, Workspace
+from tests.archive.one_night import encoded, jpeg_night, noisy
+
+
+def noise_of(current, previous):
+    return Sample.of(current).noise(Sample.of(previous))
 
 
 def reference(current, previous, threshold=3.5):
@@ -54,7 +56,7 @@ def test_noise_is_that_of_the_difference_and_ignores_a_meteor():
 def test_block_maxima_and_the_peak_along_a_trail():
     image = np.zeros((40, 50), np.uint8)
     image[20, 33] = 90
-    blocks = block_maxima(image)
+    blocks = risen(image, np.zeros_like(image), 3.5).blocks
     assert blocks.shape == (3, 4)
     assert blocks[1, 2] == 90
     assert blocks.sum() == 90
@@ -62,48 +64,45 @@ def test_block_maxima_and_the_peak_along_a_trail():
     assert peak_along(blocks, (2, 2), (10, 38)) == 0
 
 
-def test_pairs_respect_the_gap_and_daylight():
-    start = datetime(2022, 9, 14, 19, tzinfo=UTC)
-    times = [start + timedelta(seconds=s) for s in (0, 51, 171, 292, 343)]
-    sun = np.array([1.0, -1, -2, -3, -4])
-    pairing = pair_frames(times, sun, DifferenceSettings(max_gap_s=120))
-    assert pairing.reason == ["daylight", "", "", "gap", ""]
-    assert pairing.previous.tolist() == [-1, 0, 1, -1, 3]
+@pytest.mark.parametrize(
+    ("gap_s", "sun_altitude_deg", "reason"),
+    [
+        (51, -1, ""),
+        (120, -1, ""),
+        (121, -1, "gap"),
+        (math.nan, -1, "first"),
+        (51, 1, "daylight"),
+        (math.nan, 1, "daylight"),
+    ],
+)
+def test_pairs_respect_the_gap_and_daylight(gap_s, sun_altitude_deg, reason):
+    assert pair_reason(gap_s, sun_altitude_deg, DifferenceSettings(max_gap_s=120)) == reason
 
 
-def test_the_first_frame_has_nothing_to_subtract():
-    pairing = pair_frames([datetime(2022, 9, 14, tzinfo=UTC)], np.array([-20.0]), DifferenceSettings())
-    assert pairing.reason == ["first"]
+@pytest.mark.parametrize("threshold", ["5", "sigma", "-1 sigma", "5sigma", "\u0665 sigma", "5 sigma "])
+def test_a_threshold_is_gray_levels_or_sigmas(threshold):
+    with pytest.raises(ValueError, match="5 sigma"):
+        sigmas(threshold)
+
+
+def test_a_threshold_in_sigmas_follows_the_noise():
+    random = np.random.default_rng(4)
+    rates = []
+    for deviation in (8, 24):
+        frames = random.normal(120, deviation, (2, 400, 600)).round().clip(0, 255).astype(np.uint8)
+        rates.append(difference(frames[1], frames[0], "3 sigma").mean())
+    assert rates == pytest.approx([0.00135, 0.00135], rel=0.35)
 
 
 @pytest.fixture
 def long_night(tmp_path):
     """A night longer than two shards, in the store and as plain arrays."""
-    place = Station(
-        id="A",
-        network="N",
-        latitude_deg=0,
-        longitude_deg=0,
-        height_msl_m=0,
-        timezone="UTC",
-        layout="allsky",
-        cadence_s=30,
-        exposure_s=30,
-    )
-    random = np.random.default_rng(3)
-    folder = tmp_path / "archive" / "A" / "20220914"
-    folder.mkdir(parents=True)
-    decoded = []
-    for number in range(2 * SHARD_FRAMES + 7):
-        time = datetime(2022, 9, 14, 22, tzinfo=UTC) + timedelta(seconds=30 * number)
-        noisy = random.normal(60, 4, (90, 120)).clip(0, 255).astype(np.uint8)
-        data = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
-        (folder / f"image-{time:%Y%m%d%H%M%S}.jpg").write_bytes(data)
-        decoded.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE))
-    archive, workspace = Archive(str(tmp_path / "archive")), Workspace(str(tmp_path / "workspace"))
-    ((unit, refs),) = inventory(archive.objects(), Stations((place,), "s")).nights.items()
-    ingest_night(archive, place, unit, refs, workspace)
-    difference_night(place, unit, workspace, DifferenceSettings())
+    frames = noisy(2 * SHARD_FRAMES + 7)
+    night = jpeg_night(tmp_path, frames)
+    ingest_night(night, FrameSettings("zstd"), DifferenceSettings())
+    decoded = [
+        cv2.imdecode(np.frombuffer(encoded(frame), np.uint8), cv2.IMREAD_GRAYSCALE) for frame in frames
+    ]
     return tmp_path / "workspace", decoded
 
 
@@ -125,7 +124,7 @@ def test_the_stores_open_with_named_dimensions_utc_and_units(long_night):
     frames = xr.open_zarr(workspace / "frames/A/2022-09-14.zarr")
     assert frames["frame"].dims == ("time", "y", "x")
     assert frames["frame"].dtype == np.uint8
-    assert frames["time"].values[0] == np.datetime64("2022-09-14T22:00:00")
+    assert frames["time"].values[0] == np.datetime64("2022-09-14T20:00:00")
     assert frames["exposure_s"].attrs["units"] == "s"
     made = xr.open_zarr(workspace / "differences/A/2022-09-14.zarr")
     assert made["difference"].dtype == np.bool_
