@@ -31,6 +31,7 @@ from nightsift.archive.night_store import (
     NightStore,
     add_frames_array,
     add_series,
+    described,
     differences_path,
     frames_path,
     milliseconds,
@@ -193,10 +194,10 @@ class DifferenceWriter:
         self._store = NightStore(workspace, differences_path(unit))
         self._group = self._store.create(
             {
-                "title": f"Differences of {station.id}, night {unit.night}",
-                "station": station.id,
+                **described("Differences", station, unit),
                 "threshold": settings.threshold,
                 "max_gap_s": settings.max_gap_s,
+                **({"excluded": exclusion.content} if exclusion else {}),
             }
         )
         self._bits, self._rises = _arrays(self._group, form, length)

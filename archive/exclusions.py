@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,6 +45,11 @@ class Exclusion:
 
     def __bool__(self) -> bool:
         return self != Exclusion()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What it excludes, without where the mask lies: all that a difference depends on."""
+        return {"exclude_px": self.boxes, "circle_px": self.circle, "mask_sha256": self.mask_sha256}
 
     def sky(self, shape: tuple[int, int]) -> Sky | None:
         """Where frames of ``shape`` (y, x) show the sky; (y, x) bool, read-only, None if everywhere.

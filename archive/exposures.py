@@ -6,12 +6,12 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import BinaryIO
 
-from nightsift.archive.containers import Member, list_members, read_members
+from nightsift.archive.containers import Listing, Member, list_members, read_members
 from nightsift.archive.errors import BadFrame
 from nightsift.archive.formats import Picture, header_exposure, pictures
 from nightsift.archive.layouts import FrameRef, is_container, member_refs, without_duplicates
@@ -72,6 +72,7 @@ class NightReader:
     station: Station
     refs: tuple[FrameRef, ...]
     colour: bool = False
+    _listings: dict[str, Listing] = field(default_factory=dict)
 
     def exposures(self) -> Iterator[Exposure | Rejected]:
         """Every frame of the night, in time order, with those that cannot be used among them.
@@ -160,7 +161,9 @@ class NightReader:
 
     def _members(self, container: FrameRef, rejected: list[Rejected], sample: int | None) -> Iterator[Raw]:
         opener = partial(self.archive.open, container.key)
-        listing = list_members(opener, container.key)
+        if container.key not in self._listings:
+            self._listings[container.key] = list_members(opener, container.key)
+        listing = self._listings[container.key]
         if listing.fault is not None:
             detail = f"{listing.fault}, after {len(listing.members)} members"
             rejected.append(_rejected(container, "corrupt", detail))

@@ -25,6 +25,7 @@ from nightsift.archive.night_store import (
     NightStore,
     add_frames_array,
     add_series,
+    described,
     frames_path,
     milliseconds,
     shard_frames,
@@ -232,8 +233,7 @@ class FramesWriter:
 
     def __init__(self, night: Night, settings: FrameSettings, vote: _Vote, length: int) -> None:
         self._store = NightStore(night.workspace, frames_path(night.unit))
-        title = f"Frames of {night.station.id}, night {night.unit.night}"
-        self._group = self._store.create({"title": title, "station": night.station.id})
+        self._group = self._store.create(described("Frames", night.station, night.unit))
         self._series: list[Exposure] = []
         self._jpeg: JpegShardWriter | None = None
         self._arrays: dict[str, FrameWriter] = {}

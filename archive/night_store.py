@@ -11,10 +11,12 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, DTypeLike
 
+from nightsift import __version__
 from nightsift.archive.errors import NightsiftError
 from nightsift.archive.faults import storage_errors
 from nightsift.archive.nights import StationNight
 from nightsift.archive.shards import ZSTD, ChunkWriter, Encoding, FrameWriter
+from nightsift.archive.stations import Station
 from nightsift.archive.stores import Workspace
 
 SHARD_FRAMES = 20
@@ -83,6 +85,19 @@ class ProductMissing(NightsiftError):
         return (ProductMissing, (self.what.partition(" ")[0],))
 
 
+def described(product: str, station: Station, unit: StationNight) -> dict[str, Any]:
+    """Attributes of a night's store that both products share (CF-1.11, §2.6)."""
+    return {
+        "title": f"{product} of {station.id}, night {unit.night}",
+        "source": f"camera {station.id}, layout {station.layout}",
+        "station": station.id,
+        "network": station.network,
+        "latitude_deg": station.latitude_deg,
+        "longitude_deg": station.longitude_deg,
+        "height_msl_m": station.height_msl_m,
+    }
+
+
 @dataclass(frozen=True)
 class NightStore:
     """A Zarr group of one night, such as ``frames/UK0006/2022-09-14.zarr``."""
@@ -92,11 +107,10 @@ class NightStore:
 
     def create(self, attributes: Mapping[str, Any]) -> zarr.Group:
         """Begin anew: whatever an earlier or killed run left at this path is removed first."""
+        conventions = {"Conventions": "CF-1.11", "history": f"made by Nightsift {__version__}"}
         with storage_errors(self.workspace.url):
             self.workspace.delete_tree(self.path)
-            return zarr.create_group(
-                self.workspace.zarr(self.path), attributes={"Conventions": "CF-1.11", **attributes}
-            )
+            return zarr.create_group(self.workspace.zarr(self.path), attributes={**conventions, **attributes})
 
     def open(self) -> zarr.Group:
         """Open for reading.

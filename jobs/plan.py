@@ -216,7 +216,7 @@ def fingerprints(config: Configuration, station: Station, refs: tuple[FrameRef, 
         read=read,
         settings=asdict(config.difference),
         place=(station.latitude_deg, station.longitude_deg),
-        exclusion=(exclusion.boxes, exclusion.circle, exclusion.mask_sha256),
+        exclusion=exclusion.content,
     )
     return {
         "frames": fingerprint(read=read, settings=asdict(config.frames)),

@@ -179,7 +179,7 @@ def _said_of_differences(
     return {
         "made_from": made_from.fingerprint if made_from else step.made_from,
         "settings": asdict(step.difference),
-        "exclusion": asdict(step.exclusion),
+        "exclusion": step.exclusion.content,
         "counts": dict(pairs),
         "dark_s": dark_seconds(step.station, step.name.unit.night),
     }
@@ -220,12 +220,14 @@ class _Night:
     rise: Any
     series: Mapping[str, NDArray[Any]]
     threshold: Threshold
+    excluded: Mapping[str, Any]
 
     @classmethod
     def read(cls, group: Any) -> _Night:
         names = (name for name, array in group.arrays() if array.ndim == 1)
         series = {name: group[name][:] for name in names}
-        return cls(group["difference"], group["rise"], series, group.attrs["threshold"])
+        excluded = group.attrs.get("excluded", {})
+        return cls(group["difference"], group["rise"], series, group.attrs["threshold"], excluded)
 
     def usable_differences(self) -> Iterator[NDArray[np.bool_]]:
         """The differences of usable pairs in order, read a shard at a time."""
@@ -278,6 +280,7 @@ def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
         previous=str(series["sha256"][earlier]),
         threshold=night.threshold,
         model=package.sha256,
+        **night.excluded,
     )
     return {
         **row,
