@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import erfa
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from nightsift.archive.nights import night_bounds
 from nightsift.archive.stations import Station
 
+Floats = NDArray[np.float64]
+
 JD_1970 = 2440587.5
 TERRESTRIAL_LESS_UTC_S = 69.2  # since 2017; a second more or less moves the Sun by 0.00001 degrees
 
-TRACK_STEP_S = 60.0
+TRACK_STEP_S = 3600.0
 
 
 def sun_altitude_deg(station: Station, times_utc: Sequence[datetime]) -> NDArray[np.float64]:
@@ -39,20 +41,32 @@ def sun_altitude_deg(station: Station, times_utc: Sequence[datetime]) -> NDArray
     """
     if not times_utc:
         return np.empty(0)
-    day = np.array([time.timestamp() for time in times_utc]) / 86400
+    hour_angle, declination = _equatorial(station, np.array([time.timestamp() for time in times_utc]))
+    return _altitude_deg(station, hour_angle, declination)
+
+
+def _equatorial(station: Station, timestamps: Floats) -> tuple[Floats, Floats]:
+    """Local hour angle and declination in radians."""
+    day = timestamps / 86400
     terrestrial = day + TERRESTRIAL_LESS_UTC_S / 86400
     heliocentric, _ = erfa.epv00(JD_1970, terrestrial)
     of_date = np.einsum("nij,nj->ni", erfa.pnm06a(JD_1970, terrestrial), -heliocentric["p"])
     right_ascension, declination = erfa.c2s(of_date)
     sidereal = erfa.gst06a(JD_1970, day, JD_1970, terrestrial) + np.radians(station.longitude_deg)
-    _, altitude = erfa.hd2ae(sidereal - right_ascension, declination, np.radians(station.latitude_deg))
+    return sidereal - right_ascension, declination
+
+
+def _altitude_deg(station: Station, hour_angle: Floats, declination: Floats) -> Floats:
+    _, altitude = erfa.hd2ae(hour_angle, declination, np.radians(station.latitude_deg))
     return np.asarray(np.degrees(altitude), dtype=np.float64)
 
 
 class SunTrack:
     """Altitude of the Sun over a station through one night, within 0.001 degrees of `sun_altitude_deg`.
 
-    >>> from datetime import timezone
+    Hour angle and declination, which change evenly, are interpolated between full hours.
+
+    >>> from datetime import UTC
     >>> madrid = Station(id="M", network="", latitude_deg=40.4, longitude_deg=-3.7, height_msl_m=650,
     ...                  timezone="Europe/Madrid", layout="allsky", cadence_s=30, exposure_s=30)
     >>> round(SunTrack(madrid, date(2021, 12, 21)).altitude_deg(datetime(2021, 12, 22, tzinfo=UTC)))
@@ -61,12 +75,20 @@ class SunTrack:
 
     def __init__(self, station: Station, night: date) -> None:
         begin, end = night_bounds(night, station.zone)
+        self._station = station
         self._times = np.arange(begin.timestamp(), end.timestamp() + TRACK_STEP_S, TRACK_STEP_S)
-        self._altitudes = sun_altitude_deg(station, [datetime.fromtimestamp(t, UTC) for t in self._times])
+        hour_angle, self._declinations = _equatorial(station, self._times)
+        self._hour_angles = np.unwrap(hour_angle)
 
     def altitude_deg(self, time_utc: datetime) -> float:
         """Altitude at an instant of the night, in degrees."""
-        return float(np.interp(time_utc.timestamp(), self._times, self._altitudes))
+        return float(self.altitudes_deg(np.array([time_utc.timestamp()]))[0])
+
+    def altitudes_deg(self, timestamps: Floats) -> Floats:
+        """Altitudes at so many seconds since 1970, UTC, in degrees."""
+        hour_angles = np.interp(timestamps, self._times, self._hour_angles)
+        declinations = np.interp(timestamps, self._times, self._declinations)
+        return _altitude_deg(self._station, hour_angles, declinations)
 
 
 def dark_seconds(station: Station, night: date, below_deg: float = -6.0) -> float:
@@ -79,7 +101,7 @@ def dark_seconds(station: Station, night: date, below_deg: float = -6.0) -> floa
     """
     begin, end = night_bounds(night, station.zone)
     times = np.arange(begin.timestamp(), end.timestamp() + 1, 600.0)
-    altitudes = sun_altitude_deg(station, [datetime.fromtimestamp(t, UTC) for t in times])
+    altitudes = SunTrack(station, night).altitudes_deg(times)
     # Each step counts by the share of it that lies below, the altitude taken as linear within it.
     low, high = np.minimum(altitudes[:-1], altitudes[1:]), np.maximum(altitudes[:-1], altitudes[1:])
     share = np.clip((below_deg - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
