@@ -2,6 +2,7 @@
 # A real S3 server on loopback: Ceph's radosgw over one monitor and one object store in memory.
 #   radosgw.sh up DIR PORT     starts it and writes DIR/env.sh
 #   radosgw.sh down DIR        stops it
+# It holds 4 GiB, or MEMSTORE_BYTES.
 set -euo pipefail
 command=$1 DIR=$2 PORT=${3:-}
 ACCESS=nightsift-test SECRET=nightsift-test-secret
@@ -59,7 +60,7 @@ mon cluster log file = $DIR/log/cluster.log
 keyring = $DIR/osd/keyring
 osd data = $DIR/osd
 osd objectstore = memstore
-memstore device bytes = 4294967296
+memstore device bytes = ${MEMSTORE_BYTES:-4294967296}
 osd memory target = 1073741824
 osd mclock profile = high_client_ops
 [client.rgw]
@@ -69,6 +70,8 @@ rgw enable lc threads = false
 rgw enable usage log = false
 rgw enable ops log = false
 rgw rados pool pg num min = 1
+rgw gc obj min wait = 5
+rgw gc processor period = 5
 CONF
 cd "$DIR"
 ceph-authtool --create-keyring keyring --gen-key -n mon. --cap mon 'allow *' >/dev/null
