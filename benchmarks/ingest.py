@@ -2,9 +2,9 @@
 
     python benchmarks/ingest.py [FRAMES] [ROUNDS]
 
-The limit is gray decoding alone, of the same files in memory, by the same processes on the same cores: each run
-lies between two measurements of it. One worker on core 0 with the server on core 1; two workers, a night each,
-on both cores with the server on the same. The last lines are of a night three times as long.
+The limit is gray decoding alone, of the same files in memory, by the same processes on the same cores: each
+run lies between two measurements of it. One worker on core 0 with the server on core 1; two workers, a night
+each, on both cores with the server on the same. The last lines are of a night three times as long.
 """
 
 from __future__ import annotations
