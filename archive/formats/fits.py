@@ -21,7 +21,7 @@ import numpy as np
 from astropy.io.fits import Header
 
 from nightsift.archive.errors import BadFrame
-from nightsift.archive.formats.picture import MAX_BYTES, Levels, Picture, check_size, library_errors, luma
+from nightsift.archive.formats.picture import MAX_BYTES, Levels, Picture, check_size, library_errors
 
 FitsTime = Literal["start", "middle", "end"]
 
@@ -195,7 +195,8 @@ def _still(
     if levels.ndim == 2:
         return Picture(levels, start_utc=start_utc, exposure_s=exposure_s)
     rgb = cv2.merge(list(levels))
-    return Picture(luma(rgb), rgb if colour else None, start_utc=start_utc, exposure_s=exposure_s)
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # ITU-R BT.601
+    return Picture(gray, rgb if colour else None, start_utc=start_utc, exposure_s=exposure_s)
 
 
 def _image(units: list[_Unit]) -> _Unit:

@@ -12,7 +12,8 @@ from nightsift.archive.formats.picture import Gray, Picture, check_size
 
 MAGIC = b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BASELINE = (0xC0, 0xC1, 0xC9)
+_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
+_PROGRESSIVE = (0xC2, 0xCA)
 _SCAN = 0xDA
 _MAX_SCANS = 100  # of a progressive file: each costs a pass over the whole picture
 
@@ -21,6 +22,7 @@ _MAX_SCANS = 100  # of a progressive file: each costs a pass over the whole pict
 class _Header:
     """What the frame header and the first scan header tell (ITU-T T.81, B.2.2 and B.2.3)."""
 
+    process: int
     precision: int
     height: int
     width: int
@@ -62,9 +64,9 @@ def decode_gray(data: bytes) -> Gray:
     Raises
     ------
     BadFrame
-        ``corrupt``: empty, not a JPEG, cut off, or damaged inside. ``unsupported``: CMYK, 12-bit or
-        lossless. ``too-large``: more pixels than `nightsift.archive.formats.picture.MAX_PIXELS`, or, of a
-        progressive file, than its coefficients have room for.
+        ``corrupt``: empty, not a JPEG, cut off, or damaged inside. ``unsupported``: CMYK, 12-bit, lossless
+        or hierarchical. ``too-large``: see `nightsift.archive.formats.picture.check_size`; a progressive
+        file needs room for all its coefficients.
 
     Notes
     -----
@@ -76,6 +78,8 @@ def decode_gray(data: bytes) -> Gray:
     if not data.startswith(MAGIC):
         raise BadFrame("corrupt", f"expected a JPEG, found a file that begins with {data[:4].hex(' ')}")
     header = _header(data)
+    if header.process not in _SEQUENTIAL + _PROGRESSIVE:
+        raise BadFrame("unsupported", f"a lossless or hierarchical JPEG (marker {header.process:x})")
     if header.precision != 8:
         raise BadFrame("unsupported", f"expected a JPEG of 8 bits, found {header.precision} bits")
     if header.components not in (1, 3):
@@ -107,12 +111,13 @@ def _check_scans(data: bytes) -> None:
 def _header(data: bytes) -> _Header:
     frame = None
     for marker, segment in _segments(data):
-        if marker in _FRAMES and frame is None:
+        if marker in _FRAMES and frame is None and len(segment) >= 6:
             frame = (marker, segment)
         elif marker == _SCAN and frame is not None and segment:
             marker, body = frame
             height, width = (int.from_bytes(body[at : at + 2], "big") for at in (1, 3))
-            return _Header(body[0], height, width, body[5], marker in _BASELINE and segment[0] == body[5])
+            one_scan = marker in _SEQUENTIAL and segment[0] == body[5]
+            return _Header(marker, body[0], height, width, body[5], one_scan)
     raise BadFrame("corrupt", f"no picture behind the headers, in a file of {len(data)} bytes")
 
 

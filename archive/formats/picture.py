@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,12 +78,6 @@ def check_size(height: int, width: int, bytes_per_pixel: int = 1) -> None:
     if pixels > MAX_PIXELS or pixels * bytes_per_pixel > MAX_BYTES:
         allowed = min(MAX_PIXELS, MAX_BYTES // bytes_per_pixel)
         raise BadFrame("too-large", f"expected at most {allowed} pixels, found {width} x {height} = {pixels}")
-
-
-def luma(rgb: Levels) -> Levels:
-    """Gray levels (y, x) of RGB (y, x, 3) by ITU-R BT.601, as OpenCV weighs them; the depth stays."""
-    gray: Levels = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return gray
 
 
 @contextmanager

@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 
 from nightsift.archive.errors import BadFrame
-from nightsift.archive.formats.picture import Levels, Picture, check_size, library_errors, luma
+from nightsift.archive.formats.picture import Levels, Picture, check_size, library_errors
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}  # that OpenCV makes of a colour type; 4 has gray in all three
 _COLOURED = (2, 3, 6)
+_FROM_BGR = (cv2.COLOR_BGR2GRAY, cv2.COLOR_BGR2RGB)  # ITU-R BT.601
+_FROM_BGRA = (cv2.COLOR_BGRA2GRAY, cv2.COLOR_BGRA2RGB)
 
 
 def decode_png(data: bytes, *, colour: bool = False) -> Picture:
@@ -31,10 +33,11 @@ def decode_png(data: bytes, *, colour: bool = False) -> Picture:
     gigabytes, and gamma, which would change levels, do not (PNG, 3rd edition, section 5.6).
     """
     kept = list(_needed_chunks(data))
-    if kept[0][4:8] != b"IHDR" or len(kept[0]) != 25:
+    header = bytes(kept[0])
+    if header[4:8] != b"IHDR" or len(header) != 25:
         raise BadFrame("corrupt", "a PNG file whose first chunk is no header")
-    width, height = (int.from_bytes(kept[0][at : at + 4], "big") for at in (8, 12))
-    depth, colour_type = kept[0][16], kept[0][17]
+    width, height = (int.from_bytes(header[at : at + 4], "big") for at in (8, 12))
+    depth, colour_type = header[16], header[17]
     channels = _CHANNELS.get(colour_type, 4)
     check_size(height, width, channels * max(1, depth // 8))
     with library_errors("PNG"):
@@ -48,11 +51,12 @@ def as_picture(image: Levels | None, *, colour: bool) -> Picture:
         raise BadFrame("corrupt", "the picture is damaged inside")
     if image.ndim == 2:
         return Picture(image)
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
-    return Picture(luma(rgb), rgb if colour else None)
+    to_gray, to_rgb = _FROM_BGRA if image.shape[2] == 4 else _FROM_BGR
+    return Picture(cv2.cvtColor(image, to_gray), cv2.cvtColor(image, to_rgb) if colour else None)
 
 
-def _needed_chunks(data: bytes) -> Iterator[bytes]:
+def _needed_chunks(data: bytes) -> Iterator[memoryview]:
+    view = memoryview(data)
     place, kind = len(MAGIC), b""
     while kind != b"IEND":
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
@@ -60,7 +64,7 @@ def _needed_chunks(data: bytes) -> Iterator[bytes]:
         if end > len(data) or len(kind) < 4:
             raise BadFrame("corrupt", f"a PNG file cut off at {len(data)} bytes")
         if kind in _NEEDED:
-            if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            if zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
                 raise BadFrame("corrupt", f"wrong checksum of the {kind.decode()} chunk at byte {place}")
-            yield data[place:end]
+            yield view[place:end]
         place = end

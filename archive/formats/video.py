@@ -68,8 +68,8 @@ def decode_video(source: bytes | BinaryIO, container: str, *, colour: bool = Fal
     Raises
     ------
     BadFrame
-        ``corrupt``: no frame can be decoded; or, after the blocks before the fault, damage, or fewer frames
-        than the container announces. ``too-large``: frames above `MAX_VIDEO_PIXELS` or
+        ``corrupt``: no frame can be decoded, or none of up to `MAX_VIDEO_PIXELS`; or, after the blocks
+        before the fault, damage, or fewer frames than the container announces. ``too-large``: frames above
         `MAX_FRAME_BYTES`, or more than `MAX_FRAMES` of them.
 
     Notes
@@ -236,13 +236,12 @@ def _kind(frame: VideoFrame) -> str:
 
 def _check_frame(stream: VideoStream) -> None:
     pixels = stream.width * stream.height
+    if pixels == 0:  # FFmpeg keeps no size that it refuses
+        raise BadFrame("corrupt", f"expected frames of up to {MAX_VIDEO_PIXELS} pixels, found none or larger")
     size = pixels * (stream.format.padded_bits_per_pixel if stream.format else 8) // 8
-    if pixels > MAX_VIDEO_PIXELS or size > MAX_FRAME_BYTES:
-        raise BadFrame(
-            "too-large",
-            f"expected frames of at most {MAX_VIDEO_PIXELS} pixels and {MAX_FRAME_BYTES} bytes, "
-            f"found {stream.width} x {stream.height} and {size} bytes",
-        )
+    if size > MAX_FRAME_BYTES:
+        found = f"{stream.width} x {stream.height} px in {size} bytes"
+        raise BadFrame("too-large", f"expected frames of at most {MAX_FRAME_BYTES} bytes, found {found}")
 
 
 class _Source:
