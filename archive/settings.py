@@ -22,13 +22,17 @@ def parse_toml(model: type[Model], text: str, source: str) -> Model:
     ConfigurationError
         Naming every fault: unknown keys with the nearest known one, missing keys, values out of range.
     """
+    return validate(model, read_toml(text, source), source)
+
+
+def read_toml(text: str, source: str) -> dict[str, Any]:
+    """The values of a TOML file, not checked yet; ``source`` names it in errors."""
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
             f"{source} is not TOML", found=str(error), mend="correct the line named above"
         ) from error
-    return validate(model, values, source)
 
 
 def validate(model: type[Model], values: Mapping[str, Any], source: str) -> Model:

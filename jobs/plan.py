@@ -8,10 +8,11 @@ from datetime import date
 
 from nightsift.archive import differences, frames
 from nightsift.archive.errors import ConfigurationError, UsageError
-from nightsift.archive.layouts import LAYOUTS, FrameRef, Inventory, Unclaimed, inventory
+from nightsift.archive.layouts import LAYOUTS, FrameRef, Inventory, Unclaimed, explain, inventory, readable
 from nightsift.archive.nights import StationNight
 from nightsift.archive.receipts import ReceiptName, fingerprint, list_receipts, read_objects
-from nightsift.archive.stations import Station
+from nightsift.archive.rms_stations import complete_stations
+from nightsift.archive.stations import Station, Stations
 from nightsift.catalogs.release import SCHEMA_VERSION
 from nightsift.jobs.config import Configuration
 
@@ -95,10 +96,20 @@ class UnitPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every station-night of the archive, sorted, and the objects that no layout claims."""
+    """Every station-night of the archive, sorted, and the objects that no station claims.
+
+    Attributes
+    ----------
+    stations
+        With what the archive told of them.
+    notes
+        What a person should know of how the stations were filled.
+    """
 
     units: tuple[UnitPlan, ...]
     unclaimed: Unclaimed
+    stations: Stations
+    notes: tuple[str, ...] = ()
 
     @property
     def selected(self) -> tuple[UnitPlan, ...]:
@@ -129,10 +140,12 @@ def make_plan(
     StorageError
         A store cannot be listed.
     """
-    found = inventory(config.archive.objects(), config.stations)
-    _refuse_nothing(found, config)
+    objects = tuple(config.archive.objects())
+    stations, notes = complete_stations(config.stations, config.archive, objects)
+    found = inventory(objects, stations)
+    _refuse_nothing(found, stations, config.archive.url)
     receipts = list_receipts(config.workspace)
-    planner = _Planner(config, selection, receipts, accept_missing)
+    planner = _Planner(config, stations, selection, receipts, accept_missing)
     units = tuple(planner.units(found))
     if not any(unit.selected for unit in units):
         nights = sorted(u.unit.night for u in units)
@@ -143,19 +156,23 @@ def make_plan(
             found=f"station {selection.station or 'any'}, from {selection.begin} to {selection.end}",
             mend="change --station, --from or --to",
         )
-    return Plan(units, found.unclaimed)
+    return Plan(units, found.unclaimed, stations, notes)
 
 
-def _refuse_nothing(found: Inventory, config: Configuration) -> None:
+def _refuse_nothing(found: Inventory, stations: Stations, url: str) -> None:
     if found.nights:
         return
-    objects, examples = found.unclaimed.count, list(found.unclaimed.examples)
-    shapes = {LAYOUTS[station.layout].shape for station in config.stations.values()}
+    shapes = {LAYOUTS[station.layout].shape for station in stations.values()}
+    examples = list(found.unclaimed.examples)[:3]
+    why = [f"\n    {text}" for text in explain(examples[0], stations)] if examples else []
     raise ConfigurationError(
-        f"{config.archive.url} holds no frames",
+        f"{url} holds no frames",
         expected=f"objects named {' or '.join(sorted(shapes))}",
-        found=f"{objects} objects, such as {', '.join(examples[:3])}" if objects else "no object at all",
-        mend="set [archive] url to the folder or prefix that holds the stations' folders",
+        found=f"{found.unclaimed.count} objects, such as {', '.join(map(readable, examples))}{''.join(why)}"
+        if examples
+        else "no object at all",
+        mend="set [archive] url to the folder or prefix that holds the stations' folders, "
+        "and each station's layout to the one that names its frames",
     )
 
 
@@ -163,10 +180,15 @@ class _Planner:
     """Compares station-nights with the receipts that are there."""
 
     def __init__(
-        self, config: Configuration, selection: Selection, receipts: set[ReceiptName], accept_missing: bool
+        self,
+        config: Configuration,
+        stations: Stations,
+        selection: Selection,
+        receipts: set[ReceiptName],
+        accept_missing: bool,
     ) -> None:
-        self._config, self._selection, self._receipts = config, selection, receipts
-        self._accept_missing = accept_missing
+        self._config, self._stations, self._selection = config, stations, selection
+        self._receipts, self._accept_missing = receipts, accept_missing
         self._ingested: dict[StationNight, ReceiptName] = {
             name.unit: name for name in receipts if name.stage == STAGES[0] and not name.failed
         }
@@ -174,7 +196,7 @@ class _Planner:
     def units(self, found: Inventory) -> Iterator[UnitPlan]:
         """Every night of the archive, and those that vanished from it, sorted."""
         gone = set() if self._accept_missing else set(self._ingested) - set(found.nights)
-        known = (unit for unit in gone if unit.station in self._config.stations)
+        known = (unit for unit in gone if unit.station in self._stations)
         for unit in sorted({*found.nights, *known}, key=lambda u: (u.station, u.night)):
             yield self._unit(unit, found.nights.get(unit, ()))
 
@@ -188,7 +210,7 @@ class _Planner:
 
     def _compared(self, unit: StationNight, refs: tuple[FrameRef, ...]) -> UnitPlan:
         config = self._config
-        station = config.stations[unit.station]
+        station = self._stations[unit.station]
         digests = fingerprints(config, station, refs)
         wanted = tuple(ReceiptName(stage, unit, digests[stage]) for stage in STAGES)
         selected, from_archive = unit in self._selection, not config.frames.keep_frames
@@ -228,8 +250,7 @@ def fingerprints(config: Configuration, station: Station, refs: tuple[FrameRef, 
 def refreshed(plan: Plan, config: Configuration) -> Plan:
     """The same plan against the receipts as they are now."""
     receipts = list_receipts(config.workspace)
-    units = (_against(unit, receipts) for unit in plan.units)
-    return Plan(tuple(units), plan.unclaimed)
+    return replace(plan, units=tuple(_against(unit, receipts) for unit in plan.units))
 
 
 def _against(unit: UnitPlan, receipts: set[ReceiptName]) -> UnitPlan:
@@ -242,7 +263,7 @@ def release_state(plan: Plan, config: Configuration) -> str:
     """Digest of everything that a release of the plan's units would be made from."""
     return fingerprint(
         nights=[(unit.wanted[-1].fingerprint, unit.outcome) for unit in plan.units],
-        stations=[station.model_dump(mode="json") for station in config.stations.values()],
+        stations=[station.model_dump(mode="json") for station in plan.stations.values()],
         threshold=config.threshold,
         model=config.package.sha256,
         version=SCHEMA_VERSION,

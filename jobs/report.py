@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nightsift.archive.layouts import explain, readable
 from nightsift.catalogs.release import latest_release, read_release
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.estimate import estimated_seconds
 from nightsift.jobs.plan import STAGES, Plan
 from nightsift.jobs.runner import RunReport, failure_text
+
+UNCLAIMED_SHOWN = 5  # forms of names that `plan` shows
 
 # Names come from archives: nothing in them is markup.
 out = Console(markup=False)
@@ -46,7 +49,12 @@ def plan_values(config: Configuration, plan: Plan) -> dict[str, Any]:
         "frames": sum(len(unit.refs) for unit in units),
         "bytes": sum(unit.size for unit in units),
         "unclaimed": plan.unclaimed.count,
-        "unclaimed_examples": list(plan.unclaimed.examples)[:5],
+        "unclaimed_examples": list(plan.unclaimed.examples)[:UNCLAIMED_SHOWN],
+        "unclaimed_reasons": [
+            {"example": key, "like_it": count, "why": explain(key, plan.stations)}
+            for key, count in list(plan.unclaimed.examples.items())[:UNCLAIMED_SHOWN]
+        ],
+        "notes": plan.notes,
         "stale": {
             stage: {
                 "nights": len(plan.stale(stage)),
@@ -94,11 +102,9 @@ def show_plan(values: Mapping[str, Any]) -> None:
         f"{values['stations']} stations, {values['nights']:,} nights, {values['frames']:,} frames, "
         f"{values['bytes'] / 1e9:.2f} GB"
     )
-    if values["unclaimed"]:
-        examples = ", ".join(values["unclaimed_examples"])
-        out.print(
-            f"{values['unclaimed']:,} objects that no layout claims, such as {examples}", soft_wrap=True
-        )
+    for note in values["notes"]:
+        out.print(note, soft_wrap=True)
+    _show_unclaimed(values)
     rows = [
         (stage, stale["nights"], stale["frames"], f"{stale['cpu_hours']:.2f}")
         for stage, stale in values["stale"].items()
@@ -108,6 +114,17 @@ def show_plan(values: Mapping[str, Any]) -> None:
     if values["failed"]:
         out.print(f"{values['failed']} nights failed before and will be tried again")
     out.print("Nothing was written. GPU-hours: none, every stage runs on CPUs here.")
+
+
+def _show_unclaimed(values: Mapping[str, Any]) -> None:
+    if not values["unclaimed"]:
+        return
+    out.print(f"{values['unclaimed']:,} objects that no station claims, such as")
+    for form in values["unclaimed_reasons"]:
+        more = f" ({form['like_it']:,} of this form)" if form["like_it"] > 1 else ""
+        out.print(f"  {readable(form['example'])}{more}", soft_wrap=True)
+        for why in form["why"]:
+            out.print(f"    {why}", soft_wrap=True)
 
 
 def run_values(config: Configuration, plan: Plan, report: RunReport) -> dict[str, Any]:

@@ -6,6 +6,7 @@ object a start in UTC and a night, and keeps with its reason what cannot have on
 
 from nightsift.archive.layouts.claims import Claim, FrameRef, without_duplicates
 from nightsift.archive.layouts.containers import is_container, member_refs
+from nightsift.archive.layouts.explanations import explain, readable
 from nightsift.archive.layouts.inventories import Inventory, Unclaimed, inventory
 from nightsift.archive.layouts.known import LAYOUTS
 from nightsift.archive.layouts.layout import Layout
@@ -17,8 +18,10 @@ __all__ = [
     "Inventory",
     "Layout",
     "Unclaimed",
+    "explain",
     "inventory",
     "is_container",
     "member_refs",
+    "readable",
     "without_duplicates",
 ]

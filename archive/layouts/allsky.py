@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 
 from nightsift.archive.layouts.claims import Claim
-from nightsift.archive.layouts.layout import Layout, day, moment
+from nightsift.archive.layouts.layout import Layout
+from nightsift.archive.layouts.stamps import day, moment
 
+_ENDING = r"\.(?i:jpe?g|png)"
 _FRAME = r"(?:(?P<before>[^/]+?)-(?P<stamp>[0-9]{14})(?P<after>[-_.][^/]*?)?|image-[^/]*?)"
 
 
@@ -38,8 +40,9 @@ ALLSKY = Layout(
         ("[images/]", r"(?:images/)?"),
         ("YYYYMMDD/", r"(?P<folder>[0-9]{8})/"),
         ("image-YYYYMMDDHHMMSS", _FRAME),
-        (".jpg", r"\.(?i:jpe?g|png)"),
+        (".jpg", _ENDING),
     ),
+    ending=_ENDING,
     read=_read,
     night=r"(?P<station>[^/]+)/(?:images/)?(?P<folder>[0-9]{8})",
     beside=r"(?:^|/)(?:keogram|startrails|thumbnails|notification)[^/]*(?:/|$)",

@@ -91,7 +91,8 @@ def inventory(objects: Iterable[StoredObject], stations: Stations, now: datetime
             taken = True
         if not taken:
             unclaimed.add(item.key)
-    described.refuse_unknown()
+    if described.unknown:
+        raise stations.unknown(described.unknown)
     nights = {}
     for unit in sorted(claimed, key=lambda unit: (unit.station, unit.night)):
         station = stations[unit.station]
@@ -107,16 +108,17 @@ class _Described:
     """The stations by layout and name in the archive, and the names that no station has."""
 
     def __init__(self, stations: Stations) -> None:
-        self.stations = stations
         self.layouts = [layout for name, layout in LAYOUTS.items() if name in _used(stations)]
         self.by_name: defaultdict[tuple[str, str], list[Station]] = defaultdict(list)
         for station in stations.values():
             self.by_name[station.layout, station.name_in_archive].append(station)
         self.names = {station.name_in_archive for station in stations.values()}
-        self.unknown: set[str] = set()
+        self.unknown: dict[str, str] = {}
 
     def claims(self, key: str) -> Iterator[tuple[Station, date, Claim]]:
         """Who claims a key; several where an archive holds the frames of several cameras."""
+        if not _can_be_written(key):
+            return
         for layout in self.layouts:
             claim = layout.claim(key)
             container = claim is None and is_container(key)
@@ -126,10 +128,11 @@ class _Described:
                 continue
             found = list(self._stations(layout, claim, container))
             if found:
-                yield from ((station, night, claim) for station, night in found)
+                told = claim._replace(start_utc=None) if container else claim
+                yield from ((station, night, told) for station, night in found)
                 return
             if claim.station not in self.names:
-                self.unknown.add(claim.station)
+                self.unknown[claim.station] = layout.name
 
     def _stations(self, layout: Layout, claim: Claim, container: bool) -> Iterator[tuple[Station, date]]:
         entries = self.by_name.get((layout.name, claim.station), ())
@@ -142,9 +145,10 @@ class _Described:
         # An entry for this very camera goes before one for any.
         yield from sorted(fitting, key=lambda pair: pair[0].camera is None)[:1]
 
-    def refuse_unknown(self) -> None:
-        for name in sorted(self.unknown):
-            self.stations[name]
+
+def _can_be_written(key: str) -> bool:
+    """Whether products can hold a key: not so the name of a local file that is no UTF-8."""
+    return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
 
 
 def _used(stations: Stations) -> set[str]:

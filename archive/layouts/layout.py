@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC
 from functools import cached_property
 from typing import NamedTuple
 
 from nightsift.archive.layouts.claims import Claim
+from nightsift.archive.layouts.stamps import day, moment
 
+_SHOWN = 60  # characters of a key that a message shows
 ARCHIVE_ENDING = r"\.(?i:tar|tar\.gz|tgz|tar\.bz2|zip)"
-FOLDERS = r"(?:[^/]+/)*?"
-# Years beyond these cannot be moved by a zone's offset.
-_YEARS = range(2, 9999)
+# STATION/…/YYYYMMDD, which most networks' archives of a night are named after.
+DATED_NIGHT = r"(?P<station>[^/]+)/(?:[^/]+/)*?(?P<folder>[0-9]{4}(?P<dash>[-_]?)[0-9]{2}(?P=dash)[0-9]{2})"
 
 
 class NearMiss(NamedTuple):
@@ -23,7 +24,7 @@ class NearMiss(NamedTuple):
     Attributes
     ----------
     share
-        Of the layout's parts, how many fit; 1 where all do and yet no time can be read.
+        Of the layout's parts that not every name fits, how many fit.
     text
         The same for a person.
     """
@@ -43,13 +44,15 @@ class Layout:
     clock
         What the times in the names mean, for people.
     parts
-        Label and regular expression of each part of a key. Joined they are the expression of the whole key;
-        a part that nobody need know of has an empty label. The last part is the ending of the file's name.
+        Label and regular expression of each part of a key; joined they are the expression of the whole key.
+        The label of a part that may be absent is in brackets.
+    ending
+        Expression of how the names of its pictures end.
     read
         From the match of a whole key to a claim; None for an object that is no frame after all.
     night
         Expression of the folder of one night, as an archive made from it is named: with the groups
-        ``station`` and ``folder``.
+        ``station``, ``folder`` (its date) and, where it is dated by its first frame in UTC, ``begin``.
     beside
         Expression of paths that the same software writes beside the frames: never frames.
 
@@ -65,8 +68,9 @@ class Layout:
     name: str
     clock: str
     parts: tuple[tuple[str, str], ...]
+    ending: str
     read: Callable[[re.Match[str]], Claim | None]
-    night: str
+    night: str = DATED_NIGHT
     beside: str = r"(?!)"
 
     @property
@@ -80,10 +84,14 @@ class Layout:
         return self.read(match) if match else None
 
     def claim_night(self, key: str) -> Claim | None:
-        """Read the key of an archive of a night: its station and the date of its folder."""
+        """Read the key of an archive of a night: its station, and the date or the begin of its folder."""
         match = self._night.fullmatch(key)
-        folder = day(match["folder"]) if match else None
-        return Claim(match["station"], folder_date=folder) if match and folder else None
+        groups = match.groupdict() if match else {}
+        folder = day(groups["folder"]) if match else None
+        if folder is None:
+            return None
+        begin = moment(groups["folder"] + groups["begin"]) if groups.get("begin") else None
+        return Claim(groups["station"], folder_date=folder, start_utc=begin and begin.replace(tzinfo=UTC))
 
     def is_picture(self, path: str) -> bool:
         """Whether a path ends as the frames of this layout do."""
@@ -100,17 +108,18 @@ class Layout:
             for count in range(len(self.parts), -1, -1)
             if (found := self._begins[count].match(key))
         )
+        labels = [label for label, _ in self.parts]
         begin, rest = key[: match.end()], key[match.end() :]
-        shape = "".join(label for label, _ in self.parts[:fitting])
-        fits = f"{_quoted(begin)} fits {shape}" if begin else "nothing fits"
-        following = next((label for label, _ in self.parts[fitting:] if label), "")
-        if fitting < len(self.parts):
-            fault = f"expected {following}, found {_quoted(rest)}"
+        if fitting < len(labels):
+            fault = f"expected {labels[fitting]}, found {_head(rest)}"
         else:
             fault = (
-                f"expected nothing more, found {_quoted(rest)}" if rest else "but no time can be read in it"
+                f"expected nothing more, found {_head(rest)}"
+                if rest
+                else "no night or time can be read in it"
             )
-        return NearMiss(fitting / len(self.parts), f"{self.name}: {fits}; {fault}")
+        fits = f"{_tail(begin)} fits {''.join(labels[:fitting])}; " if begin else ""
+        return NearMiss(_told(labels[:fitting]) / _told(labels), f"{self.name}: {fits}{fault}")
 
     @cached_property
     def _key(self) -> re.Pattern[str]:
@@ -122,7 +131,7 @@ class Layout:
 
     @cached_property
     def _ending(self) -> re.Pattern[str]:
-        return re.compile(self.parts[-1][1] + r"\Z")
+        return re.compile(self.ending + r"\Z")
 
     @cached_property
     def _beside(self) -> re.Pattern[str]:
@@ -134,41 +143,14 @@ class Layout:
         return tuple(re.compile("".join(patterns[:count])) for count in range(len(patterns) + 1))
 
 
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+def _told(labels: Sequence[str]) -> int:
+    # What may be absent fits every name, and so does a first folder.
+    return sum(not label.startswith(("[", "STATION/")) for label in labels)
 
 
-def moment(digits: str, fraction: str | None = None) -> datetime | None:
-    """The instant that 14 digits name, YYYYMMDDHHMMSS; None if there is none.
-
-    Parameters
-    ----------
-    fraction
-        Decimal digits of the second, six at most.
-
-    >>> moment("20220914194911", "205")
-    datetime.datetime(2022, 9, 14, 19, 49, 11, 205000)
-    >>> moment("20161231235960") is None
-    True
-    """
-    year, micro = int(digits[:4]), int(fraction.ljust(6, "0")) if fraction else 0
-    try:
-        found = datetime(
-            year,
-            int(digits[4:6]),
-            int(digits[6:8]),
-            int(digits[8:10]),
-            int(digits[10:12]),
-            int(digits[12:]),
-            micro,
-        )
-    except ValueError:
-        return None
-    return found if year in _YEARS else None
+def _head(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
 
 
-def day(text: str) -> date | None:
-    """The day that YYYYMMDD names, with any separators; None if there is none."""
-    digits = re.sub(r"[^0-9]", "", text)
-    found = moment(f"{digits}000000") if len(digits) == 8 else None
-    return found.date() if found else None
+def _tail(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"...{text[3 - _SHOWN :]}")
