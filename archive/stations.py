@@ -258,10 +258,10 @@ def _template(name: str, layout: str, source: str) -> str:
     station_id = name if usable else f"{layout}-{re.sub('[^A-Za-z0-9_-]+', '-', name).strip('-')}"
     keys = {"id": station_id} | ({} if usable else {"archive_name": name})
     if layout != "rms":
-        said = " and ".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+        said = " and ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items())
         return f"add a [[station]] with {said} to {source}"
     keys |= {"network": "YOUR NETWORK", "layout": layout}
-    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+    lines = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items())
     return f"add to {source}, for the archive tells the rest:\n\n[[station]]\n{lines}\n"
 
 

@@ -14,7 +14,7 @@ from nightsift.archive.layouts.layout import Layout
 from nightsift.archive.layouts.stamps import day, moment
 
 _ENDING = r"\.(?i:jpe?g|png)"
-_FRAME = r"(?:(?P<before>[^/]+?)-(?P<stamp>[0-9]{14})(?P<after>[-_.][^/]*?)?|image-[^/]*?)"
+_FRAME = r"(?:(?P<before>[^/]+?)-(?P<stamp>[0-9]{14})(?P<after>[-_][^/]*?)?|image-[^/]*?)"
 
 
 def _read(match: re.Match[str]) -> Claim | None:

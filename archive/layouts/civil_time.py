@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,20 @@ def is_repeated(civil: datetime, zone: ZoneInfo) -> bool:
     True
     """
     return not is_skipped(civil, zone) and _utc(civil, zone, 0) != _utc(civil, zone, 1)
+
+
+def steady_offset(first: datetime, last: datetime, zone: ZoneInfo) -> timedelta | None:
+    """The offset from UTC of every civil time from ``first`` to ``last``; None if the clocks change there.
+
+    Both without zone and less than a few days apart: no zone changes its clocks twice in so short a time.
+
+    >>> night = datetime(2021, 3, 27, 19), datetime(2021, 3, 28, 7)
+    >>> steady_offset(*night, ZoneInfo("UTC")), steady_offset(*night, ZoneInfo("Europe/Madrid"))
+    (datetime.timedelta(0), None)
+    """
+    margin = timedelta(hours=4)  # more than any change of the clocks
+    before, after = ((first - margin).replace(tzinfo=zone), (last + margin).replace(tzinfo=zone))
+    return before.utcoffset() if before.utcoffset() == after.utcoffset() else None
 
 
 def starts_utc(civil_times: Sequence[datetime], station: Station) -> list[datetime]:

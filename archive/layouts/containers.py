@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from posixpath import dirname
+from posixpath import dirname, join, normpath
 from urllib.parse import quote
 
 from nightsift.archive.layouts.claims import Claim, FrameRef, without_duplicates
@@ -22,7 +22,8 @@ from nightsift.archive.stations import Station
 from nightsift.archive.stores import StoredObject
 
 _ENDING = re.compile(ARCHIVE_ENDING + r"\Z")
-_LEAVES = re.compile(r"\A/|(?:\A|/)\.\.(?=/|\Z)|[\\\0]")
+# What no path below the archive's key may hold: a root, a parent, separators of other systems, no UTF-8.
+_HOSTILE = re.compile(r"\A/|(?<![^/])\.\.(?![^/])|[\\\0\ud800-\udfff]")
 
 
 def is_container(key: str) -> bool:
@@ -95,11 +96,11 @@ def _refs(
 
 
 def _claim(layout: Layout, station: Station, container: str, path: str) -> Claim | None:
-    if _LEAVES.search(path):
+    if _HOSTILE.search(path):
         return Claim(station.name_in_archive, station.camera, reason="unparsable-name")
     folders = (_ENDING.sub("", container), dirname(container))
-    for key in (*(f"{folder}/{path}".lstrip("/") for folder in folders), path):
-        claim = layout.claim(key)
+    for folder in (*folders, ""):
+        claim = layout.claim(normpath(join(folder, path)))
         if claim is not None and claim.station == station.name_in_archive:
             return claim
     if is_container(path):
@@ -111,4 +112,6 @@ def _claim(layout: Layout, station: Station, container: str, path: str) -> Claim
 
 def _inside(path: str) -> str:
     """A path that stays below the archive's key, whatever the archive says."""
-    return _LEAVES.sub(lambda found: quote(found[0], safe="").replace(".", "%2E"), path)
+    return _HOSTILE.sub(
+        lambda found: quote(found[0], safe="", errors="surrogatepass").replace(".", "%2E"), path
+    )

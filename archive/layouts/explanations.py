@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from nightsift.archive.layouts.claims import Claim
 from nightsift.archive.layouts.containers import is_container
 from nightsift.archive.layouts.known import LAYOUTS
@@ -34,6 +36,8 @@ def explain(key: str, stations: Stations) -> tuple[str, ...]:
         return ("written beside the frames by the camera's software, not a frame",)
     if is_container(key):
         return ("an archive whose name tells no station and night",)
+    if moved := _moved(key, used):
+        return (moved,)
     misses = ((name not in used, LAYOUTS[name].near_miss(key)) for name in LAYOUTS)
     near = sorted((foreign, -miss.share, miss.text) for foreign, miss in misses if miss.share > 0)
     return tuple(text for _, _, text in near)[:_MOST]
@@ -50,6 +54,20 @@ def readable(key: str) -> str:
 
 def _claim(layout: Layout, key: str) -> Claim | None:
     return layout.claim(key) or layout.claim_night(key)
+
+
+def _moved(key: str, used: Collection[str]) -> str | None:
+    """Whether a layout in use would fit if the archive began at another folder."""
+    for name in sorted(used):
+        below = key
+        while "/" in below:
+            _, _, below = below.partition("/")
+            if LAYOUTS[name].claim(below):
+                above = key.removesuffix(below)
+                return f"{name}: fits from {below!r} on; should [archive] url end with {above!r}?"
+        if LAYOUTS[name].claim(f"STATION/{key}"):
+            return f"{name}: fits below a station's folder; should [archive] url be one folder higher?"
+    return None
 
 
 def _refused(name: str, claim: Claim, stations: Stations) -> tuple[int, str]:
@@ -70,4 +88,5 @@ def _differs(claim: Claim, same: list[Station]) -> str:
     if not any(night and station.holds_on(night) for station, night in nights):
         return f"station {same[0].id} does not hold for that night"
     cameras = ", ".join(f"{station.id} has {station.camera or 'the most frequent one'}" for station in same)
-    return f'its camera is {claim.camera or "not named"}: {cameras}; describe each with camera = "…"'
+    named = repr(claim.camera) if claim.camera else "not named"
+    return f'its camera is {named}: {cameras}; describe each with camera = "…"'

@@ -30,7 +30,7 @@ FITS = Layout(
     clock="in the name on the station's clock, or in the header",
     parts=(
         ("STATION/", r"(?P<station>[^/]+)/"),
-        ("[FOLDERS/]", r"(?:[^/]+/)*?"),
+        ("[FOLDERS/]", r"(?:[^/]+/)*"),
         ("YYYYMMDD/", r"(?P<folder>[0-9]{4}(?P<dash>[-_]?)[0-9]{2}(?P=dash)[0-9]{2})/"),
         ("NAME.fits", rf"(?:[^/]+/)*(?P<name>[^/]+){_ENDING}"),
     ),

@@ -11,10 +11,9 @@ import re
 
 from nightsift.archive.layouts.claims import Claim
 from nightsift.archive.layouts.layout import Layout
-from nightsift.archive.layouts.stamps import day, moment
+from nightsift.archive.layouts.stamps import folder_day, moment
 
 _ENDING = r"\.(?i:jpe?g|png|webp|tiff?|fits?)"
-_NIGHT_FOLDER = re.compile(r"(?:^|/)([0-9]{8})/")
 
 
 def _read(match: re.Match[str]) -> Claim | None:
@@ -22,8 +21,7 @@ def _read(match: re.Match[str]) -> Claim | None:
     civil = moment(date + time) if time else None
     if civil is not None:
         return Claim(station, camera, civil_time=civil)
-    folder = _NIGHT_FOLDER.search(folders)
-    night = day(folder[1]) if folder else None
+    night = folder_day(folders)
     return Claim(station, camera, night, reason="unparsable-name") if night else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -83,24 +83,23 @@ def inventory(objects: Iterable[StoredObject], stations: Stations, now: datetime
     """
     described = _Described(stations)
     unclaimed = Unclaimed()
-    claimed: defaultdict[StationNight, list[Claimed]] = defaultdict(list)
+    claimed: defaultdict[tuple[str, date], list[Claimed]] = defaultdict(list)
     for item in objects:
-        taken = False
-        for station, night, claim in described.claims(item.key):
-            claimed[StationNight(station.id, night)].append((claim, item))
-            taken = True
-        if not taken:
+        claims = described.claims(item.key)
+        for station, night, claim in claims:
+            claimed[station.id, night].append((claim, item))
+        if not claims:
             unclaimed.add(item.key)
     if described.unknown:
         raise stations.unknown(described.unknown)
     nights = {}
-    for unit in sorted(claimed, key=lambda unit: (unit.station, unit.night)):
-        station = stations[unit.station]
-        kept, others = of_one_camera(station, claimed.pop(unit))
+    for station_id, night in sorted(claimed):
+        station = stations[station_id]
+        kept, others = of_one_camera(station, claimed.pop((station_id, night)))
         for _, item in others:
             unclaimed.add(item.key)
-        refs = night_refs(station, unit.night, kept, now or datetime.now(UTC))
-        nights[unit] = without_duplicates(refs)
+        refs = night_refs(station, night, kept, now or datetime.now(UTC))
+        nights[StationNight(station_id, night)] = without_duplicates(refs)
     return Inventory(nights, unclaimed)
 
 
@@ -108,48 +107,48 @@ class _Described:
     """The stations by layout and name in the archive, and the names that no station has."""
 
     def __init__(self, stations: Stations) -> None:
-        self.layouts = [layout for name, layout in LAYOUTS.items() if name in _used(stations)]
+        used = {station.layout for station in stations.values()}
+        self.layouts = [layout for name, layout in LAYOUTS.items() if name in used]
         self.by_name: defaultdict[tuple[str, str], list[Station]] = defaultdict(list)
         for station in stations.values():
             self.by_name[station.layout, station.name_in_archive].append(station)
         self.names = {station.name_in_archive for station in stations.values()}
         self.unknown: dict[str, str] = {}
 
-    def claims(self, key: str) -> Iterator[tuple[Station, date, Claim]]:
+    def claims(self, key: str) -> Sequence[tuple[Station, date, Claim]]:
         """Who claims a key; several where an archive holds the frames of several cameras."""
         if not _can_be_written(key):
-            return
+            return ()
         for layout in self.layouts:
             claim = layout.claim(key)
-            container = claim is None and is_container(key)
-            if container:
-                claim = layout.claim_night(key)
-            if claim is None:
+            if claim is not None:
+                found = self._of_frame(layout, claim)
+            elif is_container(key) and (claim := layout.claim_night(key)):
+                entries = self._of_night(layout, claim)
+                found = [
+                    (station, night, claim._replace(start_utc=None, camera=station.camera))
+                    for station, night, _ in entries
+                ]
+            else:
                 continue
-            found = list(self._stations(layout, claim, container))
             if found:
-                told = claim._replace(start_utc=None) if container else claim
-                yield from ((station, night, told) for station, night in found)
-                return
+                return found
             if claim.station not in self.names:
                 self.unknown[claim.station] = layout.name
+        return ()
 
-    def _stations(self, layout: Layout, claim: Claim, container: bool) -> Iterator[tuple[Station, date]]:
+    def _of_night(self, layout: Layout, claim: Claim) -> list[tuple[Station, date, Claim]]:
         entries = self.by_name.get((layout.name, claim.station), ())
         nights = ((station, night_of_claim(claim, station)) for station in entries)
-        held = [(station, night) for station, night in nights if night and station.holds_on(night)]
-        if container:
-            yield from held
-            return
-        fitting = [pair for pair in held if pair[0].camera in (None, claim.camera)]
-        # An entry for this very camera goes before one for any.
-        yield from sorted(fitting, key=lambda pair: pair[0].camera is None)[:1]
+        return [(station, night, claim) for station, night in nights if night and station.holds_on(night)]
+
+    def _of_frame(self, layout: Layout, claim: Claim) -> list[tuple[Station, date, Claim]]:
+        """The entry for this very camera, or else the one for any."""
+        found = self._of_night(layout, claim)
+        exact = [entry for entry in found if entry[0].camera == claim.camera]
+        return (exact or [entry for entry in found if entry[0].camera is None])[:1]
 
 
 def _can_be_written(key: str) -> bool:
     """Whether products can hold a key: not so the name of a local file that is no UTF-8."""
     return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
-
-
-def _used(stations: Stations) -> set[str]:
-    return {station.layout for station in stations.values()}

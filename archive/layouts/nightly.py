@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from nightsift.archive.layouts.civil_time import is_skipped, starts_utc
+from nightsift.archive.layouts.civil_time import is_skipped, starts_utc, steady_offset
 from nightsift.archive.layouts.claims import Claim, FrameRef
 from nightsift.archive.nights import night_of
 from nightsift.archive.stations import Station
@@ -53,7 +53,14 @@ def night_refs(
         else:
             start = claim.start_utc or (claim.civil_time and claim.civil_time.replace(tzinfo=UTC))
             yield _ref(station, night, start, item, claim.reason, latest)
+    if not civil:
+        return
     civil.sort(key=lambda pair: (pair[0], pair[1].key))
+    offset = steady_offset(civil[0][0], civil[-1][0], station.zone)
+    if offset is not None:
+        for time, item in civil:
+            yield _ref(station, night, time.replace(tzinfo=UTC) - offset, item, None, latest)
+        return
     starts = starts_utc([time for time, _ in civil], station)
     for (time, item), start in zip(civil, starts, strict=True):
         reason = "nonexistent-time" if is_skipped(time, station.zone) else None
@@ -68,7 +75,8 @@ def _ref(
     reason: str | None,
     latest: datetime,
 ) -> FrameRef:
-    if reason is None and (night.year < FIRST_YEAR or night > latest.date() or (start and start > latest)):
+    late = night > latest.date() if start is None else start > latest
+    if reason is None and (late or night.year < FIRST_YEAR):
         reason = "implausible-time"
     return FrameRef(station.id, night, start, item.key, item.size, item.etag, reason)
 
@@ -79,13 +87,13 @@ def of_one_camera(station: Station, claimed: Sequence[Claimed]) -> tuple[list[Cl
     Where the stations file names no camera, it is the one that most of the night's names have: frames of
     two cameras must never be subtracted from one another.
     """
-    named = Counter(claim.camera for claim, _ in claimed if claim.reason is None)
+    named = Counter(claim.camera for claim, _ in claimed if claim.civil_time or claim.start_utc)
     camera = station.camera
     if camera is None and named:
         camera = min(named, key=lambda name: (-named[name], name or ""))
     kept: list[Claimed] = []
     others: list[Claimed] = []
-    for pair in claimed:
-        nameless = station.camera is None and pair[0].reason is not None
-        (kept if nameless or pair[0].camera == camera else others).append(pair)
+    for claim, item in claimed:
+        nameless = station.camera is None and not (claim.civil_time or claim.start_utc)
+        (kept if nameless or claim.camera == camera else others).append((claim, item))
     return kept, others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 # Years beyond these cannot be moved by a zone's offset.
@@ -29,15 +30,15 @@ def moment(digits: str, fraction: str | None = None) -> datetime | None:
     >>> moment("20161231235960") is None
     True
     """
-    year, month, date_ = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
-    micro = int(fraction.ljust(6, "0")) if fraction else 0
     try:
-        found = datetime(year, month, date_, int(digits[8:10]), int(digits[10:12]), int(digits[12:14]), micro)
+        found = datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}{'.' if fraction else ''}{fraction or ''}")
     except ValueError:
         return None
-    return found if year in _YEARS else None
+    # Some versions of Python read 24:00:00 as the next day.
+    return found if found.year in _YEARS and digits[8:10] != "24" else None
 
 
+@lru_cache(maxsize=4096)
 def day(text: str) -> date | None:
     """The day that YYYYMMDD names, with or without separators; None if there is none.
 
@@ -47,6 +48,19 @@ def day(text: str) -> date | None:
     digits = re.sub(r"[-_.]", "", text)
     found = moment(f"{digits}000000") if len(digits) == 8 else None
     return found.date() if found else None
+
+
+_DATED_FOLDER = re.compile(r"(?:.*/)?([0-9]{4}([-_]?)[0-9]{2}\2[0-9]{2})/", re.DOTALL)
+
+
+def folder_day(folders: str) -> date | None:
+    """The day that the last dated one of the folders above a file is named after.
+
+    >>> folder_day("2021/2021-03-10/night/")
+    datetime.date(2021, 3, 10)
+    """
+    dated = _DATED_FOLDER.match(folders)
+    return day(dated[1]) if dated else None
 
 
 class Stamp(NamedTuple):

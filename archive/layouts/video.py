@@ -13,20 +13,18 @@ from datetime import UTC, timedelta
 
 from nightsift.archive.layouts.claims import Claim
 from nightsift.archive.layouts.layout import Layout
-from nightsift.archive.layouts.stamps import day, find_stamp
+from nightsift.archive.layouts.stamps import find_stamp, folder_day
 
 _ENDING = r"\.(?i:mp4|avi|flv|mkv|mov)"
 _AFTER = re.compile(r"_(?P<camera>[0-9]{6})(?![0-9])(?:-trim-?(?P<frame>[0-9]+))?")
 _ALLSKY7_FPS = 25
-_DATED_FOLDER = re.compile(r"(?:^|/)([0-9]{4}([-_]?)[0-9]{2}\2[0-9]{2})/")
 
 
 def _read(match: re.Match[str]) -> Claim | None:
     folder, folders, name = match.group("station", "folders", "name")
     stamp = find_stamp(name)
     if stamp is None:
-        dated = _DATED_FOLDER.search(folders or "")
-        night = day(dated[1]) if dated and folder else None
+        night = folder_day(folders)
         return Claim(folder, folder_date=night, reason="unparsable-name") if night else None
     station = folder or re.split(r"[-_.]", name, maxsplit=1)[0]
     after = _AFTER.match(name, stamp.end)

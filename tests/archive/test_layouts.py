@@ -1,35 +1,27 @@
+import csv
 import random
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nightsift.archive.errors import ConfigurationError
-from nightsift.archive.layouts import LAYOUTS, inventory
-from nightsift.archive.layouts.civil_time import starts_utc
+from nightsift.archive.layouts import LAYOUTS
+from nightsift.archive.layouts.civil_time import is_skipped, starts_utc, steady_offset
 from nightsift.archive.nights import StationNight
-from nightsift.archive.stations import Station, Stations
-from nightsift.archive.stores import StoredObject
+from nightsift.archive.stations import Station
+from tests.archive import described
 
 
-def station(cadence_s: float = 31, timezone: str = "Europe/Madrid") -> Station:
-    return Station(
-        id="PUJALT",
-        network="SPMN",
-        latitude_deg=41.7,
-        longitude_deg=1.4,
-        height_msl_m=750,
-        timezone=timezone,
-        layout="allsky",
-        cadence_s=cadence_s,
-        exposure_s=30,
-    )
+def station(cadence_s: float = 31) -> Station:
+    return described.station(cadence_s=cadence_s)
 
 
-def found(*keys: str, cadence_s: float = 31):
-    objects = [StoredObject(key, 700_000, "etag") for key in keys]
-    return inventory(objects, Stations((station(cadence_s),), "stations.toml"))
+def found(*keys: str, cadence_s: float = 31, **more: Any):
+    return described.sorted_into(*keys, stations=(described.station(cadence_s=cadence_s, **more),))
 
 
 def test_both_forms_of_the_allsky_layout_are_claimed():
@@ -38,12 +30,6 @@ def test_both_forms_of_the_allsky_layout_are_claimed():
     assert one == other
     assert one is not None
     assert one.folder_date == date(2021, 3, 10)
-
-
-@given(st.text(max_size=60))
-def test_no_name_breaks_the_layout(name):
-    LAYOUTS["allsky"].claim(name)
-    LAYOUTS["allsky"].claim(f"PUJALT/20210310/image-{name}.jpg")
 
 
 def test_after_midnight_belongs_to_the_evening_before():
@@ -142,3 +128,82 @@ def test_nights_come_sorted_by_station_and_date():
         StationNight("PUJALT", date(2021, 3, 10)),
         StationNight("PUJALT", date(2021, 3, 11)),
     ]
+
+
+SHOT = "PUJALT/20210310/image-20210310222605"
+
+
+def test_a_clock_in_utc_is_apart_from_the_zone_of_the_nights():
+    keys = "PUJALT/20210310/image-20210310222605.jpg", "PUJALT/20210310/image-20210311140000.jpg"
+    nights = found(*keys, clock="utc", timezone="America/Los_Angeles").nights
+    assert {str(unit): [str(ref.start_utc) for ref in refs] for unit, refs in nights.items()} == {
+        "PUJALT/2021-03-10": ["2021-03-10 22:26:05+00:00", "2021-03-11 14:00:00+00:00"]
+    }
+
+
+def test_folders_dated_by_the_morning():
+    for key in ("PUJALT/20210311/image-x.jpg", "PUJALT/20210311.tar"):
+        assert [unit.night for unit in found(key, folder_date="morning").nights] == [date(2021, 3, 10)]
+
+
+def test_of_two_cameras_in_one_folder_the_more_frequent_is_taken():
+    more = [f"PUJALT/20210310/image-2021031022260{n}-east.jpg" for n in range(3)]
+    other = [f"PUJALT/20210310/image-2021031022260{n}.jpg" for n in range(2)]
+    result = found(*more, *other)
+    assert [ref.key for refs in result.nights.values() for ref in refs] == more
+    assert list(result.unclaimed.examples) == other[:1]
+
+
+def test_each_camera_of_a_folder_may_be_a_station():
+    keys = [f"{SHOT}-{camera}.jpg" for camera in ("a", "b", "c")]
+    cameras = [described.station(name, archive_name="PUJALT", camera=name) for name in ("a", "b")]
+    result = described.sorted_into(*keys, stations=tuple(cameras))
+    assert {unit.station: refs[0].key for unit, refs in result.nights.items()} == {"a": keys[0], "b": keys[1]}
+    assert list(result.unclaimed.examples) == keys[2:]
+    everything = described.sorted_into(*keys, stations=(*cameras, described.station()))
+    assert {unit.station: refs[0].key for unit, refs in everything.nights.items()}["PUJALT"] == keys[2]
+
+
+def test_a_camera_that_was_changed_is_another_station_from_then_on():
+    old = described.station("old", archive_name="PUJALT", valid_to="2021-03-10")
+    new = described.station("new", archive_name="PUJALT", valid_from="2021-03-11", timezone="UTC")
+    keys = [f"PUJALT/20210310/image-202103{time}.jpg" for time in ("10222605", "11100000", "11222605")]
+    result = described.sorted_into(*keys, stations=(old, new))
+    assert {str(unit): len(refs) for unit, refs in result.nights.items()} == {
+        "old/2021-03-10": 2,
+        "new/2021-03-11": 1,
+    }
+
+
+def test_a_described_station_s_objects_of_another_layout_are_not_claimed():
+    stations = described.station(), described.station("B", "rms")
+    key = "PUJALT/FF_PUJALT_20220914_194911_205_0079616.fits"
+    result = described.sorted_into(key, stations=stations)
+    assert (result.frames, list(result.unclaimed.examples)) == (0, [key])
+
+
+def test_a_real_network_s_57_000_names(shared):
+    """Pujalt, February to May 2021: every name has a time, and none falls into the hour that spring skips."""
+    with (shared / "guaita_labels/index.csv").open(newline="") as file:
+        names = {row["fn"].rpartition("\\")[2] for row in csv.DictReader(file)}
+    frames = sorted(name for name in names if name.startswith("image-"))
+    result = found(*(f"PUJALT/{name[6:14]}/{name}" for name in frames))
+    refs = [ref for refs in result.nights.values() for ref in refs]
+    assert (len(refs), {ref.reason for ref in refs}) == (57_141, {None})
+    assert len(result.nights) == 41
+    for ref in refs:
+        civil = ref.start_utc.astimezone(station().zone)
+        assert f"{civil:image-%Y%m%d%H%M%S.jpg}" == ref.key.rpartition("/")[2]
+
+
+@given(
+    st.datetimes(datetime(2019, 1, 1), datetime(2029, 1, 1)), st.timedeltas(timedelta(), timedelta(hours=9))
+)
+def test_the_short_way_through_a_steady_night_is_the_long_one(first, hours):
+    zone, last = ZoneInfo("Europe/Madrid"), first + timedelta(hours=hours)
+    offset = steady_offset(first, last, zone)
+    if offset is not None:
+        short = [time.replace(tzinfo=UTC) - offset for time in (first, last)]
+        assert starts_utc([first, last], station()) == short
+        assert not is_skipped(first, zone)
+        assert not is_skipped(last, zone)
