@@ -204,6 +204,11 @@ class Stations(Mapping[str, Station]):
         whole = tuple(station for station, keys in pairs if not keys)
         return cls(whole, source, tuple(Incomplete(station, keys) for station, keys in pairs if keys))
 
+    @property
+    def entries(self) -> Mapping[str, Station]:
+        """Every entry of the file by id, the incomplete ones with stand-ins for what is missing."""
+        return self._by_id | {entry.station.id: entry.station for entry in self.incomplete}
+
     def completed(self, told: Mapping[str, Mapping[str, Any]]) -> Self:
         """These stations, the incomplete ones filled with what their archives told, by id.
 

@@ -125,7 +125,8 @@ class Configuration:
         package = checked(lambda: ModelPackage.load(sections.model.package, folder))
         if package is not None:
             checked(lambda: _refuse_other_threshold(package, sections.difference.threshold))
-        exclusions = checked(lambda: _read_exclusions(stations or {}, (folder / archive.stations).parent))
+        entries = {} if stations is None else stations.entries
+        exclusions = checked(lambda: _read_exclusions(entries, (folder / archive.stations).parent))
         if stations is None or package is None or exclusions is None or faults:
             raise _all_in_one(faults)
         self.run = sections.run

@@ -13,6 +13,8 @@ from nightsift.archive.errors import UsageError
 from nightsift.archive.frames import read_frame
 from nightsift.archive.night_store import NightStore, differences_path
 from nightsift.archive.nights import StationNight
+from nightsift.archive.rms_stations import complete_stations
+from nightsift.archive.stations import Stations
 from nightsift.catalogs.release import read_product, read_release
 from nightsift.jobs.config import Configuration
 
@@ -28,10 +30,11 @@ def draw_best(config: Configuration, release: str, path: Path, count: int = CAND
     table = read_product(config.workspace, read_release(config.workspace, release), "candidates")
     rows = table.sort_by([("score", "descending"), ("candidate_id", "ascending")]).slice(0, count).to_pylist()
     classifier = Classifier(config.package)
+    stations, _ = complete_stations(config.stations, config.archive, config.archive.objects())
     figure = Figure(figsize=(12, 0.6 + 3.2 * max(1, len(rows))), facecolor=BACKGROUND, layout="constrained")
     grid = figure.subplots(max(1, len(rows)), 3, squeeze=False)
     for axes, row in zip(grid, rows, strict=False):
-        frame, difference = _images(config, row)
+        frame, difference = _images(config, stations, row)
         heat = classifier.heat_map(difference[None])[0]
         _draw_row(axes, row, frame, difference, heat)
     if not rows:
@@ -40,7 +43,7 @@ def draw_best(config: Configuration, release: str, path: Path, count: int = CAND
     figure.savefig(path, dpi=110, facecolor=BACKGROUND)
 
 
-def _images(config: Configuration, row: Mapping[str, Any]) -> tuple[Any, Any]:
+def _images(config: Configuration, stations: Stations, row: Mapping[str, Any]) -> tuple[Any, Any]:
     unit = StationNight(row["station"], row["night"])
     differences: Any = NightStore(config.workspace, differences_path(unit)).open()
     (found,) = np.nonzero(differences["key"][:] == row["frame_key"])
@@ -51,8 +54,9 @@ def _images(config: Configuration, row: Mapping[str, Any]) -> tuple[Any, Any]:
             mend="draw a newer release",
         )
     difference = differences["difference"][int(found[0])]
-    station = config.stations[unit.station]
-    return read_frame(config.archive, config.workspace, station, unit, row["frame_key"]), difference
+    return read_frame(
+        config.archive, config.workspace, stations[unit.station], unit, row["frame_key"]
+    ), difference
 
 
 def _draw_row(axes: Any, row: Mapping[str, Any], frame: Any, difference: Any, heat: Any) -> None:

@@ -45,8 +45,7 @@ def member_refs(
     container
         The archive, as `nightsift.archive.layouts.inventory` gives it.
     members
-        Path and size of each file in it, in the order of the archive. Of several with one path the last
-        counts, as unpacking would leave it.
+        Path and size of each file in it, every path once.
 
     Returns
     -------

@@ -67,7 +67,6 @@ def test_members_come_in_time_order_and_once():
         "image-20210311013000.jpg",
         "image-20210310222605.jpg",
         "20210310/image-20210310222605.jpg",
-        "image-20210310222605.jpg",  # written twice: unpacking leaves one
     )
     assert [(ref.key.rpartition(".tar/")[2], ref.reason) for ref in refs] == [
         ("20210310/image-20210310222605.jpg", None),
