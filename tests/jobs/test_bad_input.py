@@ -175,19 +175,6 @@ def test_a_night_of_which_no_frame_can_be_used(configure, one_night):
     assert len(frames) == len(list(one_night.rglob("*.jpg")))
 
 
-def test_new_and_replaced_frames_make_exactly_their_night_stale(configure, simulated, tmp_path):
-    shutil.copytree(simulated.archive, tmp_path / "growing")
-    config = configure(archive=tmp_path / "growing")
-    run(config)
-    files = sorted((tmp_path / "growing" / "SIM001").rglob("*.jpg"))
-    files[-1].unlink()
-    files[0].write_bytes(files[1].read_bytes())
-    plan = json.loads(nightsift("plan", config, "--json").stdout)
-    nights = {file.parent.name for file in (files[0], files[-1])}
-    assert plan["stale"]["frames"]["nights"] == len(nights)
-    assert run(config)["stages"]["scores"]["nights"] == len(nights)
-
-
 def test_a_release_name_is_given_once(configure):
     config = configure()
     run(config, "--release", "mine")
