@@ -239,8 +239,7 @@ def _start(ref: FrameRef, picture: Picture) -> datetime:
     """Start of the exposure, to the millisecond, which is as far as the stores keep it."""
     if ref.start_utc is None:
         raise BadFrame("unparsable-name", "neither its name nor its header tells a time")
-    begin = timedelta(seconds=picture.first / picture.rate_hz) if picture.rate_hz else timedelta()
-    start = ref.start_utc + begin
+    start = ref.start_utc + timedelta(seconds=picture.offset_s or 0)
     return start.replace(microsecond=start.microsecond // 1000 * 1000)
 
 
