@@ -191,7 +191,7 @@ def _still(
     if unit.header is not primary and start_utc is None:
         start_utc, length = exposure(primary, fits_time, zone)
         exposure_s = exposure_s or length
-    levels = _levels(data, unit)
+    levels = _levels(_stored(data, unit), unit.header)
     if levels.ndim == 2:
         return Picture(levels, start_utc=start_utc, exposure_s=exposure_s)
     rgb = cv2.merge(list(levels))
@@ -214,9 +214,10 @@ def _ff_file(data: bytes, units: list[_Unit]) -> Picture:
     if missing:
         raise BadFrame("corrupt", f"an FF file without {', '.join(missing)}")
     header = units[0].header
-    maximum, timemap, *rest = (_levels(data, planes[name]) for name in FF_PLANES)
-    if maximum.ndim != 2 or any(plane.shape != maximum.shape for plane in (timemap, *rest)):
+    stored = [_stored(data, planes[name]) for name in FF_PLANES]
+    if stored[0].ndim != 2 or any(plane.shape != stored[0].shape for plane in stored):
         raise BadFrame("corrupt", "the planes of an FF file differ in size")
+    maximum, timemap = (_levels(stored[k], planes[FF_PLANES[k]].header) for k in (0, 1))
     start_utc, exposure_s = exposure(header)
     return Picture(
         maximum,
@@ -228,8 +229,8 @@ def _ff_file(data: bytes, units: list[_Unit]) -> Picture:
     )
 
 
-def _levels(data: bytes, unit: _Unit) -> Levels:
-    """The values of an image, (y, x) or (3, y, x), as levels of their own depth."""
+def _stored(data: bytes, unit: _Unit) -> np.ndarray[Any, Any]:
+    """The values of an image as they lie in the file: (y, x) or (3, y, x), of 8 or 16 bits."""
     bits = _whole(unit.header, "BITPIX", -64, 64)
     if bits not in (8, 16):
         raise BadFrame("unsupported", f"expected levels of 8 or 16 bits, found BITPIX {bits}")
@@ -243,17 +244,19 @@ def _levels(data: bytes, unit: _Unit) -> Levels:
             "corrupt", f"cut off: expected {unit.data_at + unit.data_bytes} bytes, found {len(data)}"
         )
     stored = np.frombuffer(data, f">i{bits // 8}" if bits == 16 else "u1", np.prod(shape), unit.data_at)
-    return _physical(stored.reshape(shape), unit.header)
+    return stored.reshape(shape)
 
 
-def _physical(stored: np.ndarray[Any, Any], header: Header) -> Levels:
-    """Stored values with BZERO added (FITS 4.0, section 4.4.2.5).
+def _levels(stored: np.ndarray[Any, Any], header: Header) -> Levels:
+    """Stored values with BZERO added (FITS 4.0, section 4.4.2.5), as levels of their own depth.
 
     The level -1 is taken for 0: pyASC's BZERO of 32767 makes it of the darkest value.
     """
     scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
     if scale != 1 or zero != int(zero):
         raise BadFrame("unsupported", f"expected BSCALE 1 and a whole BZERO, found {scale} and {zero}")
+    if stored.dtype == np.uint8 and zero == 0:
+        return stored.copy()
     highest = 255 if stored.dtype == np.uint8 else 65535
     low, high = int(stored.min()) + int(zero), int(stored.max()) + int(zero)
     if low < -1 or high > highest:
