@@ -37,6 +37,7 @@ from nightsift.archive.simulator.weather import Clouds, Weather
 
 _DUSK_DEG = -6.0
 _BRIGHTEST_SKY = 110.0
+_SEEN = 0.3  # of the light that reaches a pixel: less, and something stands before the sky
 # Typical time in view, which turns numbers per frame into numbers of passes.
 _SATELLITE_S = 180.0
 _AIRCRAFT_S = 120.0
@@ -105,6 +106,14 @@ class SimulatedNight:
         pixels = coloured(rng, gray, maps, camera) if camera.colour else gray
         watermark(pixels, camera, self.station, start, gain)
         return pixels, seen
+
+    def cloud(self, index: int) -> float:
+        """What clouds take of the stars' light in frame ``index``, 0 to 1, mean over the sky that is seen."""
+        maps, begin_s = scenery(self.camera), self._ephemeris.seconds(self.starts_utc[index])
+        thickness = self._clouds.thickness(begin_s, self.station.exposure_s, self.camera.stacked)
+        size = thickness.shape[::-1]
+        seen = cv2.resize(maps.throughput, size, interpolation=cv2.INTER_AREA) > _SEEN
+        return float(1 - np.exp(-self._weather.opacity * thickness[seen]).mean())
 
     def is_dropped(self, index: int) -> bool:
         """Whether the frame never reached the archive."""
