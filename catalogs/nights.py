@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +13,8 @@ import pyarrow.compute as pc
 from nightsift.archive.layouts import FrameRef
 from nightsift.archive.nights import StationNight
 from nightsift.archive.stations import Station
-from nightsift.catalogs.schema import CANDIDATES, COVERAGE, FRAMES, REASONS, reason_column
+from nightsift.catalogs.ledger import coverage_row
+from nightsift.catalogs.schema import CANDIDATES, FRAMES
 from nightsift.catalogs.tracks import link_tracks
 
 
@@ -54,7 +52,8 @@ def scored_night(
     others = pa.Table.from_pylist([_rejected_row(row) for row in rejected], schema=FRAMES)
     frames = _of_station(pa.concat_tables([kept, others]), station, unit)
     candidates = _candidates(frames, station, threshold)
-    return NightRows(frames, candidates, _coverage(station, unit, frames, dark_s, candidates.num_rows))
+    coverage = coverage_row(station, unit, frames, candidates.num_rows, dark_s=dark_s)
+    return NightRows(frames, candidates, coverage)
 
 
 def unscored_night(
@@ -71,7 +70,8 @@ def unscored_night(
         for ref in refs
     ]
     frames = _of_station(pa.Table.from_pylist(rows, schema=FRAMES), station, unit)
-    return NightRows(frames, CANDIDATES.empty_table(), _coverage(station, unit, frames, None, 0))
+    coverage = coverage_row(station, unit, frames, 0, processed=False)
+    return NightRows(frames, CANDIDATES.empty_table(), coverage)
 
 
 def _catalogue_names(names: Sequence[str]) -> list[str]:
@@ -121,37 +121,3 @@ def _candidates(frames: Any, station: Station, threshold: float) -> Any:
 
 def _candidate_id(station: Station, start_utc: datetime, number: int = 0) -> str:
     return f"{station.id}_{start_utc:%Y%m%d_%H%M%S}_{start_utc.microsecond // 1000:03d}_{number}"
-
-
-def _coverage(
-    station: Station, unit: StationNight, frames: Any, dark_s: float | None, candidates: int
-) -> dict[str, Any]:
-    reasons = Counter(reason for reason in frames["reason"].to_pylist() if reason)
-    scored = pc.is_valid(frames["score"])
-    live = pc.sum(pc.filter(frames["exposure_s"], scored)).as_py()
-    lineages = "".join(text for text in frames["lineage"].to_pylist() if text)
-    return {
-        "station": station.id,
-        "network": station.network,
-        "night": unit.night,
-        "frames_expected": None if dark_s is None else math.floor(dark_s / station.cadence_s),
-        "frames_present": len(frames),
-        "frames_usable": pc.sum(pc.is_valid(frames["sky_brightness"])).as_py() or 0,
-        "pairs_scored": pc.sum(scored).as_py() or 0,
-        "live_time_s": live or 0.0,
-        **{reason_column(name): reasons[name] for name in REASONS},
-        "candidates": candidates,
-        "sky_brightness": _median(frames["sky_brightness"]),
-        "noise": _median(frames["noise"]),
-        "lineage": hashlib.sha256(lineages.encode()).hexdigest()[:20],
-    }
-
-
-def _median(column: Any) -> float | None:
-    values = pc.drop_null(column)
-    return pc.quantile(values, 0.5)[0].as_py() if len(values) else None
-
-
-def coverage_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """The coverage ledger as a table, one row per station-night."""
-    return pa.Table.from_pylist(rows, schema=COVERAGE)

@@ -29,12 +29,14 @@ from nightsift.archive.nights import StationNight
 from nightsift.archive.receipts import ReceiptName, read_receipt
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Workspace
-from nightsift.catalogs.nights import NightRows, coverage_table, scored_night, unscored_night
+from nightsift.catalogs.clouds import Sightings
+from nightsift.catalogs.ledger import coverage_table, sightings_of, whole_ledger
+from nightsift.catalogs.nights import NightRows, scored_night, unscored_night
 from nightsift.catalogs.parquet import WrittenFile, read_table, write_tables
 from nightsift.catalogs.schema import CANDIDATES, COVERAGE, FRAMES
 from nightsift.catalogs.scores import read_scores
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LATEST = "releases/latest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -165,13 +167,18 @@ def build_release(
     workspace.delete_tree(f"releases/{name}")
     files: list[WrittenFile] = []
     coverage: list[Mapping[str, Any]] = []
-    for (station, year), group in groupby(sources, lambda s: (s.station.id, s.unit.night.year)):
-        nights = [_rows(workspace, source, settings.threshold, progress) for source in group]
-        for product, schema in (("candidates", CANDIDATES), ("frames", FRAMES)):
-            key = f"releases/{name}/{product}/station={station}/{year}.parquet"
-            tables = (getattr(night, product) for night in nights)
-            files.append(write_tables(workspace, key, schema, tables))
-        coverage.extend(night.coverage for night in nights)
+    for station, of_station in groupby(sources, lambda source: source.station):
+        rows: list[Mapping[str, Any]] = []
+        sightings: list[Sightings] = []
+        for year, of_year in groupby(of_station, lambda source: source.unit.night.year):
+            nights = [_rows(workspace, source, settings.threshold, progress) for source in of_year]
+            for product, schema in (("candidates", CANDIDATES), ("frames", FRAMES)):
+                key = f"releases/{name}/{product}/station={station.id}/{year}.parquet"
+                tables = (getattr(night, product) for night in nights)
+                files.append(write_tables(workspace, key, schema, tables))
+            rows.extend(night.coverage for night in nights)
+            sightings.extend(sightings_of(night.frames) for night in nights)
+        coverage.extend(whole_ledger(station, rows, sightings))
     key = f"releases/{name}/coverage/coverage.parquet"
     files.append(write_tables(workspace, key, COVERAGE, [coverage_table(coverage)]))
     stations = {source.station.id: source.station for source in sources}.values()
@@ -248,8 +255,9 @@ def _release_json(
         "lineage": _digest(str(row["lineage"]) for row in coverage),
         "counts": {
             "stations": len({row["station"] for row in coverage}),
-            "nights": len(coverage),
-            **{total: sum(row[total] for row in coverage) for total in totals},
+            "nights": sum(row["frames_present"] > 0 for row in coverage),
+            "nights_blind": sum(row["frames_present"] == 0 for row in coverage),
+            **{total: sum(row[total] or 0 for row in coverage) for total in totals},
             "live_time_s": sum(row["live_time_s"] for row in coverage),
         },
         "files": [{**asdict(file), "key": file.key.removeprefix(prefix)} for file in files],

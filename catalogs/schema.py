@@ -70,6 +70,10 @@ _POSITION = [
     _field("peak", pa.float32(), "gray levels", "largest rise in the 16 px blocks that the trail crosses"),
     _field("snr", pa.float32(), "", "peak over the pair's noise"),
 ]
+_TRANSPARENCY = [
+    _field("stars", pa.float32(), "", "stars that the frame shows; null where they were not counted"),
+    _field("star_cells", pa.float32(), "", "cells that show a star, of a grid of 16 along the longer side"),
+]
 _LINEAGE = [
     _field("model", pa.string(), "", "name of the model package"),
     _field("model_sha256", pa.string(), "", "digest of the model package"),
@@ -116,6 +120,7 @@ FRAMES = pa.schema(
             "noise", pa.float32(), "gray levels", "robust deviation of a pixel's change from frame to frame"
         ),
         _field("sky_brightness", pa.float32(), "gray levels", "median of the frame"),
+        *_TRANSPARENCY,
         _field("sun_altitude_deg", pa.float32(), "deg", "altitude of the Sun at the start"),
         *_LINEAGE,
     ]
@@ -128,14 +133,20 @@ COVERAGE = pa.schema(
         _field("night", pa.date32(), "", "night, local noon to noon, labelled by its evening"),
         _field("frames_expected", pa.int32(), "", "exposures that fit while the Sun is below -6 deg"),
         _field("frames_present", pa.int32(), "", "frames in the archive"),
-        _field("frames_usable", pa.int32(), "", "frames decoded"),
+        _field("frames_usable", pa.int32(), "", "frames decoded; null: not processed"),
+        _field(
+            "frames_paired", pa.int32(), "", "frames with an earlier one to subtract; null: not processed"
+        ),
         _field("pairs_scored", pa.int32(), "", "frames with a score"),
         _field("live_time_s", pa.float64(), "s", "sum of the exposures with a score"),
         *(_field(reason_column(name), pa.int32(), "", f"frames: {text}") for name, text in REASONS.items()),
         _field("candidates", pa.int32(), "", "candidates"),
         _field("sky_brightness", pa.float32(), "gray levels", "median over the night's frames"),
         _field("noise", pa.float32(), "gray levels", "median over the night's pairs"),
-        _field("cloud", pa.float32(), "", "cloud fraction; null: not measured yet"),
+        _field("stars", pa.float32(), "", "median over the night's frames in which stars were counted"),
+        _field(
+            "cloud", pa.float32(), "", "mean share of the sky whose stars are hidden; null: cannot be told"
+        ),
         _field("lineage", pa.string(), "", "digest of the lineages of the night's frames"),
     ]
 )
@@ -144,7 +155,8 @@ COVERAGE = pa.schema(
 def scores_schema(classes: tuple[str, ...]) -> Any:
     """Columns of a night's scores: one row per frame in the store, one score per class of the model."""
     kept = ("start_utc", "exposure_s", "frame_key", "previous_key", "gap_s", "reason")
-    tail = [field.name for field in _POSITION] + ["noise", "sky_brightness", "sun_altitude_deg"]
+    measured = ("noise", "sky_brightness", *(field.name for field in _TRANSPARENCY), "sun_altitude_deg")
+    tail = [*(field.name for field in _POSITION), *measured]
     scores = [_field(f"score_{name}", pa.float32(), "", f"softmax score of {name}") for name in classes]
     return pa.schema(
         [*(FRAMES.field(name) for name in kept), *scores, *(FRAMES.field(name) for name in tail), *_LINEAGE]
