@@ -116,10 +116,22 @@ def run(
 
 
 @app.command()
-def status(config_path: ConfigPath, as_json: AsJson = False) -> None:
+def status(
+    config_path: ConfigPath,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw what each camera saw, a calendar a year, from the latest release."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show progress by station and stage, and failures with their reasons."""
     config = Configuration.read(config_path)
     values = report.status_values(config, make_plan(config))
+    if picture is not None:
+        from nightsift.jobs.calendar import draw_calendars
+
+        values["picture"] = str(picture)
+        draw_calendars(config, picture)
     (report.show_json if as_json else report.show_status)(values)
 
 

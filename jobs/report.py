@@ -216,3 +216,5 @@ def show_status(values: Mapping[str, Any]) -> None:
     show_table("Nights done", columns, rows)
     show_failures(values["failures"])
     out.print(f"Latest release: {values['release'] or 'none yet'}")
+    if "picture" in values:
+        out.print(f"Calendar of {values['release']}: {values['picture']}", soft_wrap=True)
