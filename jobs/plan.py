@@ -17,7 +17,7 @@ from nightsift.catalogs.release import SCHEMA_VERSION
 from nightsift.jobs.config import Configuration
 
 STAGES = ("frames", "differences", "scores")
-SCORES_VERSION = 1
+SCORES_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightsift import __version__
+from nightsift.archive.conditions import CONDITIONS
 from nightsift.archive.differences import (
     DifferenceSettings,
     Threshold,
@@ -270,6 +271,7 @@ def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
         "reason": str(series["reason"][i]) or None,
         "noise": _finite(series["noise"][i]),
         "sky_brightness": float(series["sky_brightness"][i]),
+        **{name: _finite(series[name][i]) for name in CONDITIONS},
         "sun_altitude_deg": float(series["sun_altitude_deg"][i]),
     }
     if not series["usable"][i]:
