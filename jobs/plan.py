@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 
@@ -13,6 +13,7 @@ from nightsift.archive.nights import StationNight
 from nightsift.archive.receipts import ReceiptName, fingerprint, list_receipts, read_objects
 from nightsift.archive.rms_stations import complete_stations
 from nightsift.archive.stations import Station, Stations
+from nightsift.archive.stores import StoredObject
 from nightsift.catalogs.release import SCHEMA_VERSION
 from nightsift.jobs.config import Configuration
 
@@ -140,7 +141,9 @@ def make_plan(
     StorageError
         A store cannot be listed.
     """
-    objects = tuple(config.archive.objects())
+    objects: Iterable[StoredObject] = config.archive.objects()
+    if config.stations.incomplete:
+        objects = tuple(objects)  # read twice
     stations, notes = complete_stations(config.stations, config.archive, objects)
     found = inventory(objects, stations)
     _refuse_nothing(found, stations, config.archive.url)

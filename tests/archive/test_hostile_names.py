@@ -66,6 +66,9 @@ NAMES = {
     "PUJALT/20210310/image-☄️🌠.jpg": "unparsable-name",
     "PUJALT/20210312/imagen-λ-20210312222605.jpg": USABLE,  # another FILENAME, in other letters
     "PUJALT/20210310/image-" + "1" * 300 + ".jpg": "unparsable-name",
+    "PUJALT/20210310/" + "image-20210310222605-" * 48 + ".jpg": USABLE,  # the rest is a camera's name
+    "20210310/" * 110: UNCLAIMED,
+    "a/" * 512: UNCLAIMED,
     "PUJALT/20210310/image-\x1b[31m.jpg": "unparsable-name",  # an escape of terminals
     "PUJALT/20210310/image-\x00.jpg": "unparsable-name",
     "PUJALT/20210310/image-20210310222605\udcff.jpg": UNCLAIMED,  # no UTF-8: no product could name it
