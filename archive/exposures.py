@@ -14,7 +14,7 @@ from typing import BinaryIO
 from nightsift.archive.containers import Listing, Member, list_members, read_members
 from nightsift.archive.errors import BadFrame
 from nightsift.archive.formats import Picture, header_exposure, pictures
-from nightsift.archive.layouts import FrameRef, is_container, member_refs, without_duplicates
+from nightsift.archive.layouts import FrameRef, inside, is_container, member_refs, without_duplicates
 from nightsift.archive.nights import night_of
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive
@@ -138,7 +138,7 @@ class NightReader:
         return _kept(without_duplicates(named), rejected)
 
     def _with_header_time(self, ref: FrameRef, head: bytes) -> FrameRef:
-        start, _ = header_exposure(head, self.station.fits_time)
+        start, _ = header_exposure(head, self.station.fits_time, self.station.fits_zone)
         if start is None:
             return replace(ref, reason="unparsable-name")
         outside = night_of(start, self.station.zone) != ref.night
@@ -171,7 +171,7 @@ class NightReader:
                 return
         rejected.extend(
             Rejected(
-                f"{container.key}/{member.path}",
+                f"{container.key}/{inside(member.path)}",
                 None,
                 "duplicate-time",
                 "a member of this name comes before it",
@@ -179,7 +179,7 @@ class NightReader:
             for member in listing.repeated
         )
         refs = member_refs(self.station, container, [(m.path, m.size) for m in listing.members])
-        members = {f"{container.key}/{member.path}": member for member in listing.members}
+        members = {f"{container.key}/{inside(member.path)}": member for member in listing.members}
         timed = self._timed_members(opener, container, refs, members, rejected)
         wanted = [members[ref.key] for ref in _thinned(timed, sample)]
         by_path = {members[ref.key].path: ref for ref in timed}
@@ -219,7 +219,10 @@ class NightReader:
     def _pictures(self, ref: FrameRef, source: bytes | BinaryIO | BadFrame) -> Iterator[Picture]:
         if isinstance(source, BadFrame):
             raise source
-        return pictures(ref.key, source, colour=self.colour, fits_time=self.station.fits_time)
+        station = self.station
+        return pictures(
+            ref.key, source, colour=self.colour, fits_time=station.fits_time, fits_zone=station.fits_zone
+        )
 
     def _exposure(
         self, ref: FrameRef, picture: Picture, source: bytes | BinaryIO | BadFrame, digest: str

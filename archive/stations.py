@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, tzinfo
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -66,8 +66,9 @@ class Station(BaseModel):
     archive_name, camera
         The station as the archive's names have it, where that is not ``id``; the one camera of several that
         this entry is about.
-    fits_time
-        The instant of the exposure that DATE-OBS names.
+    fits_time, fits_clock
+        The instant of the exposure that DATE-OBS names, and whether dates of FITS headers are in UTC, as the
+        standard has it, or in civil time.
     folder_date
         Whether a night's folder is dated by its evening or by its morning.
     exclude_px
@@ -95,6 +96,7 @@ class Station(BaseModel):
     archive_name: Annotated[str, Field(min_length=1)] | None = None
     camera: Annotated[str, Field(min_length=1)] | None = None
     fits_time: Literal["start", "middle", "end"] = "start"
+    fits_clock: Literal["utc", "local"] = "utc"
     folder_date: Literal["evening", "morning"] = "evening"
     exclude_px: tuple[Box, ...] = ()
     circle_px: Circle | None = None
@@ -112,6 +114,11 @@ class Station(BaseModel):
     def zone(self) -> ZoneInfo:
         """The station's civil time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def fits_zone(self) -> tzinfo:
+        """The zone of dates in FITS headers."""
+        return UTC if self.fits_clock == "utc" else self.zone
 
     @property
     def name_in_archive(self) -> str:

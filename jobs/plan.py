@@ -232,7 +232,7 @@ def fingerprints(config: Configuration, station: Station, refs: tuple[FrameRef, 
         version=frames.STAGE_VERSION,
         objects=[(ref.key, ref.size, ref.etag, ref.start_utc, ref.reason) for ref in refs],
         exposure_s=station.exposure_s,
-        fits_time=station.fits_time,
+        fits=(station.fits_time, station.fits_clock),
         zone=station.timezone,
     )
     exclusion = config.exclusions[station.id]

@@ -5,7 +5,7 @@ object a start in UTC and a night, and keeps with its reason what cannot have on
 """
 
 from nightsift.archive.layouts.claims import Claim, FrameRef, without_duplicates
-from nightsift.archive.layouts.containers import is_container, member_refs
+from nightsift.archive.layouts.containers import inside, is_container, member_refs
 from nightsift.archive.layouts.explanations import explain, readable
 from nightsift.archive.layouts.inventories import Inventory, Unclaimed, inventory
 from nightsift.archive.layouts.known import LAYOUTS
@@ -19,6 +19,7 @@ __all__ = [
     "Layout",
     "Unclaimed",
     "explain",
+    "inside",
     "inventory",
     "is_container",
     "member_refs",

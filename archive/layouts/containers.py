@@ -76,7 +76,7 @@ def member_refs(
         claim = _claim(layout, station, container.key, path)
         if claim is not None:
             night = night_of_claim(claim, station) or container.night
-            item = StoredObject(f"{container.key}/{_inside(path)}", size, container.etag)
+            item = StoredObject(f"{container.key}/{inside(path)}", size, container.etag)
             claimed[night].append((claim, item))
     found = without_duplicates(_refs(station, container, claimed))
     return found or (replace(container, reason="unparsable-name"),)
@@ -109,7 +109,7 @@ def _claim(layout: Layout, station: Station, container: str, path: str) -> Claim
     return Claim(station.name_in_archive, station.camera, reason="unparsable-name")
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """A path that stays below the archive's key, whatever the archive says."""
     return _HOSTILE.sub(
         lambda found: quote(found[0], safe="", errors="surrogatepass").replace(".", "%2E"), path

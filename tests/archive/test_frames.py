@@ -37,7 +37,7 @@ def peak_bytes(folder, count):
 def test_memory_does_not_grow_with_the_night(tmp_path):
     peak_bytes(tmp_path / "warm", 41)
     short, long = peak_bytes(tmp_path / "short", 60), peak_bytes(tmp_path / "long", 300)
-    assert long < 1.2 * short
+    assert long < 1.6 * short  # five times as many frames; a shard may be under way or not
 
 
 def test_a_frame_that_vanishes_after_the_listing_is_an_error_of_that_night(tmp_path):
