@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import ArrayLike, DTypeLike
 
 from nightsift import __version__
+from nightsift.archive.drafts import Draft
 from nightsift.archive.errors import NightsiftError
 from nightsift.archive.faults import storage_errors
 from nightsift.archive.nights import StationNight
@@ -98,19 +99,24 @@ def described(product: str, station: Station, unit: StationNight) -> dict[str, A
     }
 
 
-@dataclass(frozen=True)
+@dataclass
 class NightStore:
     """A Zarr group of one night, such as ``frames/UK0006/2022-09-14.zarr``."""
 
     workspace: Workspace
     path: str
+    _draft: Draft | None = None
 
     def create(self, attributes: Mapping[str, Any]) -> zarr.Group:
-        """Begin anew: whatever an earlier or killed run left at this path is removed first."""
+        """Begin anew: whatever an earlier or killed run left at this path is removed first.
+
+        The group cannot be opened before it is finished.
+        """
         conventions = {"Conventions": "CF-1.11", "history": f"made by Nightsift {__version__}"}
         with storage_errors(self.workspace.url):
             self.workspace.delete_tree(self.path)
-            return zarr.create_group(self.workspace.zarr(self.path), attributes={**conventions, **attributes})
+            self._draft = Draft(self.workspace, self.path)
+            return zarr.create_group(self._draft, attributes={**conventions, **attributes})
 
     def open(self) -> zarr.Group:
         """Open for reading.
@@ -129,9 +135,10 @@ class NightStore:
             raise ProductMissing(self.path) from error
 
     def finish(self) -> None:
-        """Gather the metadata in one object, so that opening costs one request."""
+        """Complete what was created."""
+        assert self._draft is not None
         with storage_errors(self.workspace.url):
-            zarr.consolidate_metadata(self.workspace.zarr(self.path))
+            self._draft.publish()
 
 
 def add_frames_array(
