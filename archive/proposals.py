@@ -23,6 +23,7 @@ _LEAST_PX = 64
 
 # A caption: dense strokes that change in place, in a band along the upper or lower border.
 _MARGIN = 0.12  # of the height
+_HEIGHT = 0.15  # of the frame's, for all lines of a caption together
 _CHANGE_LEVELS = 16
 _CHANGE_SHARE = 0.25  # of consecutive frames
 _STROKES_SHARE = 0.28  # of the box of a line of glyphs that change
@@ -97,7 +98,7 @@ def _changing_lines(changing: Mask, size: int) -> list[Box]:
     for box, strokes in _components(changing, size):
         wide, high = box[2] - box[0], box[3] - box[1]
         lies_at_border = min(box[1], len(changing) - box[3]) <= _MARGIN * len(changing)
-        is_line = wide >= max(3 * size, 1.5 * high) and high >= 3
+        is_line = wide >= max(3 * size, 1.5 * high) and 3 <= high <= _HEIGHT * len(changing)
         is_full = strokes.mean() >= _STROKES_SHARE and strokes.any(axis=0).mean() >= _COLUMNS_SHARE
         if lies_at_border and is_line and is_full:
             lines.append((int(strokes.sum()), box))

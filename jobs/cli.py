@@ -77,12 +77,19 @@ def plan(
     begin: FromOption = None,
     end: ToOption = None,
     accept_missing: AcceptMissing = False,
+    proposals: Annotated[
+        bool, typer.Option(help="Look at some frames for captions and image circles to exclude.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would do. Writes nothing."""
     config = Configuration.read(config_path)
-    selection = _selection(station, begin, end)
-    values = report.plan_values(config, make_plan(config, selection, accept_missing=accept_missing))
+    planned = make_plan(config, _selection(station, begin, end), accept_missing=accept_missing)
+    values = report.plan_values(config, planned)
+    if proposals:
+        from nightsift.jobs.proposals import propose
+
+        values["proposals"] = [proposal.values() for proposal in propose(config, planned)]
     (report.show_json if as_json else report.show_plan)(values)
 
 

@@ -113,7 +113,23 @@ def show_plan(values: Mapping[str, Any]) -> None:
     show_vanished(values["vanished"])
     if values["failed"]:
         out.print(f"{values['failed']} nights failed before and will be tried again")
+    _show_proposals(values.get("proposals", ()))
     out.print("Nothing was written. GPU-hours: none, every stage runs on CPUs here.")
+
+
+def _show_proposals(proposals: Sequence[Mapping[str, Any]]) -> None:
+    found = [proposal for proposal in proposals if proposal["lines"]]
+    if found:
+        out.print("Found in some frames. Lines that are right go into the station's entry in stations.toml:")
+    for proposal in found:
+        out.print(f"  {proposal['station']}, {proposal['frames']} frames:")
+        for line in proposal["lines"]:
+            out.print(f"    {line}", soft_wrap=True)
+    for fault, alike in _grouped(proposals, "fault").items():
+        if fault:
+            out.print(
+                f"No frames looked at of {', '.join(p['station'] for p in alike)}: {fault}", soft_wrap=True
+            )
 
 
 def _show_unclaimed(values: Mapping[str, Any]) -> None:
@@ -185,11 +201,16 @@ def show_run(values: Mapping[str, Any]) -> None:
 
 def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
     """Failures grouped by reason."""
-    grouped: defaultdict[str, list[str]] = defaultdict(list)
-    for failure in failures:
-        grouped[failure["reason"]].append(f"{failure['unit']} ({failure['stage']})")
-    for reason, units in grouped.items():
-        out.print(f"failed: {', '.join(units)}\n  {reason}", style="red")
+    for reason, alike in _grouped(failures, "reason").items():
+        units = ", ".join(f"{failure['unit']} ({failure['stage']})" for failure in alike)
+        out.print(f"failed: {units}\n  {reason}", style="red")
+
+
+def _grouped(items: Iterable[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
+    groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for item in items:
+        groups[item[key]].append(item)
+    return groups
 
 
 def status_values(config: Configuration, plan: Plan) -> dict[str, Any]:
