@@ -166,14 +166,17 @@ def _refuse_nothing(found: Inventory, stations: Stations, url: str) -> None:
     if found.nights:
         return
     shapes = {LAYOUTS[station.layout].shape for station in stations.values()}
-    examples = list(found.unclaimed.examples)[:3]
-    why = [f"\n    {text}" for text in explain(examples[0], stations)] if examples else []
+    examples = list(found.unclaimed.examples)
+    # What can be explained comes first: notes and tables lie beside the frames of every network.
+    told = {key: why for key in examples if (why := explain(key, stations))}
+    named = [*told, *(key for key in examples if key not in told)][:3]
+    lines = [
+        f"\n    {readable(key)}" + "".join(f"\n      {why}" for why in told.get(key, ())) for key in named
+    ]
     raise ConfigurationError(
         f"{url} holds no frames",
         expected=f"objects named {' or '.join(sorted(shapes))}",
-        found=f"{found.unclaimed.count} objects, such as {', '.join(map(readable, examples))}{''.join(why)}"
-        if examples
-        else "no object at all",
+        found=f"{found.unclaimed.count} objects, such as{''.join(lines)}" if examples else "no object at all",
         mend="set [archive] url to the folder or prefix that holds the stations' folders, "
         "and each station's layout to the one that names its frames",
     )

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nightsift.archive.layouts import explain, readable
+from nightsift.archive.layouts import explain, is_container, readable
 from nightsift.catalogs.release import latest_release, read_release
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.estimate import estimated_seconds
@@ -40,6 +40,15 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     out.print(table)
 
 
+def _unclaimed(plan: Plan) -> list[dict[str, Any]]:
+    found = [
+        {"example": key, "like_it": count, "why": explain(key, plan.stations)}
+        for key, count in plan.unclaimed.examples.items()
+    ]
+    # What can be explained comes first: notes and tables lie beside the frames of every network.
+    return sorted(found, key=lambda item: not item["why"])[:UNCLAIMED_SHOWN]
+
+
 def plan_values(config: Configuration, plan: Plan) -> dict[str, Any]:
     """What a run would do."""
     units = plan.selected
@@ -47,13 +56,11 @@ def plan_values(config: Configuration, plan: Plan) -> dict[str, Any]:
         "stations": len({unit.unit.station for unit in units}),
         "nights": len(units),
         "frames": sum(len(unit.refs) for unit in units),
+        "archives": sum(is_container(ref.key) for unit in units for ref in unit.refs),
         "bytes": sum(unit.size for unit in units),
         "unclaimed": plan.unclaimed.count,
         "unclaimed_examples": list(plan.unclaimed.examples)[:UNCLAIMED_SHOWN],
-        "unclaimed_reasons": [
-            {"example": key, "like_it": count, "why": explain(key, plan.stations)}
-            for key, count in list(plan.unclaimed.examples.items())[:UNCLAIMED_SHOWN]
-        ],
+        "unclaimed_reasons": _unclaimed(plan),
         "notes": plan.notes,
         "stale": {
             stage: {
@@ -102,6 +109,8 @@ def show_plan(values: Mapping[str, Any]) -> None:
         f"{values['stations']} stations, {values['nights']:,} nights, {values['frames']:,} frames, "
         f"{values['bytes'] / 1e9:.2f} GB"
     )
+    if values["archives"]:
+        out.print(f"{values['archives']:,} of these are archives of a night: a run counts the frames in them")
     for note in values["notes"]:
         out.print(note, soft_wrap=True)
     _show_unclaimed(values)

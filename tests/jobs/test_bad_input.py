@@ -88,7 +88,7 @@ def test_a_folder_that_is_not_there(configure):
 def test_a_folder_where_nothing_matches_shows_what_is_there(configure, simulated):
     said = refusal("plan", configure(archive=simulated.archive / "SIM001"), code=CONFIGURATION)
     assert "STATION/[images/]YYYYMMDD/image-YYYYMMDDHHMMSS.jpg" in said
-    assert "such as 2021" in said
+    assert "should [archive] url be one folder higher?" in said
 
 
 def test_an_empty_bucket(configure, bucket):
