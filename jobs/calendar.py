@@ -211,7 +211,8 @@ def _summary(station: str, year: int, nights: Sequence[Night]) -> str:
     seen = [night for night in nights if night.state == "seen"]
     live, dark = sum(night.live_h for night in seen), sum(night.dark_h for night in nights)
     share = f", {live / dark:.0%} of the dark time" if dark else ""
-    told = [f"{len(seen)} nights seen, {live:,.0f} h live{share}"]
+    nights_seen = "1 night" if len(seen) == 1 else f"{len(seen)} nights"
+    told = [f"{nights_seen} seen, {live:,.0f} h live{share}"]
     for state in ("blind", "failed", "unprocessed"):
         count = sum(night.state == state for night in nights)
         told += [f"{count} {state}"] if count else []

@@ -72,7 +72,7 @@ def test_each_station_and_year_has_its_panel(tmp_path):
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     shown = [title.split(":")[0] for title in titles if title]
     assert shown == ["UK0006, 2021", "UK0006, 2022", "UK0007, 2021", "UK0007, 2022"]
-    assert "1 nights seen, 10 h live, 100% of the dark time" in titles[0]
+    assert "1 night seen, 10 h live, 100% of the dark time" in titles[0]
 
 
 def test_every_day_of_a_leap_year_that_begins_on_a_sunday_has_a_cell(tmp_path):
