@@ -1,10 +1,12 @@
 """The examples of the documentation, run as they stand."""
 
 import doctest
+import os
 from pathlib import Path
 
 import matplotlib
 import pytest
+import xarray as xr
 
 from tests.conftest import ROOT
 from tests.jobs.test_run import run
@@ -20,3 +22,27 @@ def test_reading_frames_and_differences(configure, simulated, monkeypatch):
     assert result.attempted > 10
     assert result.failed == 0
     assert Path("busiest.png").stat().st_size > 10_000
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs", "ignore:Consolidated metadata")
+@pytest.mark.parametrize("keep", ['"jpeg"', '"zstd"', "false"])
+def test_a_bucket_of_products_opens_with_xarray_alone(configure, simulated, bucket, keep):
+    """With named dimensions, decoded UTC times, units and CF attributes."""
+    products = bucket("products")
+    config = configure(workspace=products.url, extra=f"[frames]\nkeep_frames = {keep}\n")
+    run(config, "--stage", "differences", "--station", "SIM001")
+    endpoint = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
+    frames, differences = (
+        xr.open_zarr(f"{products.url}/{product}/SIM001/2021-10-30.zarr", storage_options=endpoint)
+        for product in ("frames", "differences")
+    )
+    assert ("frame" in frames) == (keep != "false")
+    for opened in (frames, differences):
+        assert opened.attrs["Conventions"] == "CF-1.11"
+        assert opened["time"].dtype.kind == "M"
+        assert opened["time"].to_index().is_monotonic_increasing
+        assert opened["exposure_s"].attrs["units"] == "s"
+        assert all(variable.attrs.get("long_name") for variable in opened.variables.values())
+    risen = differences["difference"].isel(time=differences["usable"].values)
+    assert risen.dims == ("time", "y", "x")
+    assert 0 < float(risen.mean()) < 0.5
