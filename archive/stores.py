@@ -1,41 +1,37 @@
 """The two stores: a network's archive, only read, and the workspace of our products.
 
-The archive is read through fsspec, which opens any URL a network may use. The workspace is held through
-obstore, whose writes are atomic on folders and on S3 alike: an object is there whole or not at all.
+Every request of either is repeated where that may help, and counted (`nightsift.archive.retries`).
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
-from urllib.parse import urlsplit
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, BinaryIO, NoReturn, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
-import fsspec
-import obstore
-from obstore.exceptions import NotFoundError
-from obstore.store import LocalStore, S3Store
-from zarr.storage import ObjectStore
-
+from nightsift.archive.backends import Backend, StoredObject, open_backend
 from nightsift.archive.errors import ConfigurationError, NightsiftError
-from nightsift.archive.faults import storage_errors
+from nightsift.archive.faults import fault_of, storage_error, storage_errors
+from nightsift.archive.retries import Retries
+from nightsift.archive.zarr_store import WorkspaceStore
 
-SECRET_ENDINGS = ("key", "key_id", "secret", "token", "password", "connection_string")
+__all__ = ["Archive", "StoredObject", "Workspace", "refuse_secrets"]
 
+Answer = TypeVar("Answer")
 
-@dataclass(frozen=True)
-class StoredObject:
-    """An object of an archive as a listing shows it; ``etag`` changes when its bytes are replaced."""
-
-    key: str
-    size: int
-    etag: str
+REQUESTS_AT_ONCE = 16  # hides a store's latency
+READ_AHEAD_BYTES = 4 * 2**20
+DELETE_AT_ONCE = 100  # a server has to answer within the read timeout
+UNFINISHED = re.compile(r"(\.part|#\d+)$")  # what a killed write may leave, here and in obstore
+SECRET_ENDINGS = (
+    *("key", "key_id", "secret", "token", "password", "passphrase", "passwd", "connection_string"),
+    *("auth", "authorization", "signature", "sig"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,29 +43,26 @@ class Archive:
     url
         A folder or a URL such as ``s3://bucket/prefix``.
     options
-        Passed to fsspec as they are, as pairs, so that the value stays hashable.
+        Passed to fsspec as they are, as pairs, so that the value stays hashable. For S3 also
+        ``read_timeout_s``, seconds without a byte after which a request is given up and made again.
+    retries
+        Counts the requests that had to be repeated.
     """
 
     url: str
     options: tuple[tuple[str, Any], ...] = ()
+    retries: Retries = field(default_factory=Retries, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Archive, (self.url, self.options))  # connections and counts stay where they are
 
     @cached_property
-    def _opened(self) -> tuple[Any, str]:
-        options = dict(self.options)
-        if urlsplit(self.url).scheme == "s3":
-            retries = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
-            options.setdefault("config_kwargs", retries)
-        try:
-            with storage_errors(self.url):
-                filesystem, root = fsspec.core.url_to_fs(self.url, **options)
-        except (ValueError, ImportError, TypeError) as error:
-            raise ConfigurationError(
-                f"the archive {self.url} cannot be opened",
-                expected="a folder, or a URL and storage_options that fsspec knows",
-                found=str(error),
-                mend="correct [archive] url, or install the package that is named above",
-            ) from error
-        return filesystem, root.rstrip("/")
+    def _backend(self) -> Backend:
+        return open_backend(self.url, self.options)
+
+    def counted(self, retries: Retries) -> Archive:
+        """The archive, its repeated requests counted in ``retries``."""
+        return replace(self, retries=retries)
 
     def objects(self) -> Iterator[StoredObject]:
         """Everything in the archive, sorted by key.
@@ -79,13 +72,9 @@ class Archive:
         StorageError
             The store is down, refuses the credentials, or has no such bucket.
         """
-        filesystem, root = self._opened
         with storage_errors(self.url):
-            filesystem.invalidate_cache()
-            filesystem.info(root)  # find() alone takes a store that is down for an empty one
-            found = filesystem.find(root, detail=True)
-        for path, info in sorted(found.items()):
-            yield StoredObject(path[len(root) :].lstrip("/"), int(info["size"]), _etag(info))
+            found = list(_listed(self._backend, self.retries, ""))
+        yield from sorted(found, key=lambda item: item.key)
 
     def fetch(self, keys: Sequence[str]) -> list[bytes]:
         """The bytes of objects, fetched concurrently.
@@ -97,179 +86,163 @@ class Archive:
         NightsiftError
             The archive answers, but an object of ``keys`` cannot be read; names it.
         """
-        filesystem, root = self._opened
-        # Not cat(), which takes brackets in a name for a pattern.
-        found = filesystem.cat_ranges([f"{root}/{key}" for key in keys], None, None, on_error="return")
-        for key, data in zip(keys, found, strict=True):
-            if isinstance(data, Exception):
-                self._refuse(key, data)
-        return list(found)
+        return list(_threads().map(self._read, keys))
 
     def fetch_ranges(self, keys: Sequence[str], starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
-        """Parts of objects, fetched concurrently; shorter where an object ends before."""
-        filesystem, root = self._opened
-        with storage_errors(self.url):
-            return list(filesystem.cat_ranges([f"{root}/{key}" for key in keys], starts, stops))
+        """Slices ``starts[i]:stops[i]`` of objects, fetched concurrently; raises as `fetch` does.
+
+        Parameters
+        ----------
+        starts, stops
+            Not negative; a slice that reaches beyond the end of its object is cut there.
+        """
+        return list(_threads().map(self._read, keys, starts, stops))
 
     def open(self, key: str) -> BinaryIO:
-        """An object as a file that can be read and sought."""
-        filesystem, root = self._opened
-        with storage_errors(self.url):
-            opened: BinaryIO = filesystem.open(f"{root}/{key}")
-            return opened
+        """An object as a file that can be sought in, read in blocks of 4 MiB; raises as `fetch` does."""
+        size = self._asked(key, self._backend.size, key)
+        raw = _ObjectReader(lambda start, stop: self._read(key, start, stop), size)
+        return io.BufferedReader(raw, READ_AHEAD_BYTES)
+
+    def _read(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
+        return self._asked(key, self._backend.read, key, start, stop)
+
+    def _asked(self, key: str, request: Callable[..., Answer], *arguments: Any) -> Answer:
+        try:
+            return self.retries.call(request, *arguments)
+        except NightsiftError:
+            raise
+        except Exception as error:
+            self._refuse(key, error)
 
     def _refuse(self, key: str, error: Exception) -> NoReturn:
-        filesystem, root = self._opened
+        if fault_of(error).passing:
+            raise storage_error(self.url, error) from error
         with storage_errors(self.url):
-            filesystem.invalidate_cache()
-            filesystem.info(root)
+            self.retries.call(self._backend.page, "", "")
         raise NightsiftError(
             f"{key} was listed but cannot be read",
-            found=f"{type(error).__name__}: {error}",
+            found=f"{type(error).__name__}: {error}".splitlines()[0],
             mend="run again if the archive changed meanwhile; else give this user the right to read it",
         ) from error
 
 
-def _etag(info: Mapping[str, Any]) -> str:
-    etag = info.get("ETag") or info.get("etag")
-    if etag:
-        return str(etag).strip('"')
-    return f"{float(info.get('mtime') or 0):.6f}-{info['size']}"
+def _listed(backend: Backend, retries: Retries, prefix: str) -> Iterator[StoredObject]:
+    after: str | None = ""
+    while after is not None:
+        page, after = retries.call(backend.page, prefix, after)
+        yield from page
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(REQUESTS_AT_ONCE, "fetch")
+
+
+class _ObjectReader(io.RawIOBase):
+    """An object of known size (bytes) as a raw file."""
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read, self._size, self._position = read, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = max(0, offset + (0, self._position, self._size)[whence])
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._position + len(buffer), self._size)
+        if stop <= self._position:
+            return 0
+        data = self._read(self._position, stop)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The store that products are written to: a folder or ``s3://bucket/prefix``.
+    """The store that products are written to: a folder, ``s3://bucket/prefix``, or any fsspec URL.
 
     Parameters
     ----------
     url
-        A folder (made when absent) or an S3 URL.
+        A folder (made when absent) or a URL.
     options
-        ``endpoint_url`` and ``region`` of an S3 server, as pairs. Secrets come from the environment.
+        ``endpoint_url``, ``region`` and ``read_timeout_s`` of an S3 server, or what fsspec needs for another
+        store, as pairs. Secrets come from the environment.
+    retries
+        Counts the requests that had to be repeated.
     """
 
     url: str
     options: tuple[tuple[str, Any], ...] = ()
+    retries: Retries = field(default_factory=Retries, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Workspace, (self.url, self.options))  # connections and counts stay where they are
 
     @cached_property
-    def _folder(self) -> Path | None:
-        """The folder; None where the workspace is a bucket."""
-        scheme, separator, rest = self.url.partition("://")
-        if not separator:
-            return Path(self.url)
-        return Path(rest) if scheme == "file" else None
+    def _backend(self) -> Backend:
+        return open_backend(self.url, self.options)
 
-    @cached_property
-    def _store(self) -> LocalStore | S3Store:
-        with storage_errors(self.url):
-            if self._folder is None:
-                return _s3_store(self.url, **dict(self.options))
-            return LocalStore(self._folder)
+    def counted(self, retries: Retries) -> Workspace:
+        """The workspace, its repeated requests counted in ``retries``."""
+        return replace(self, retries=retries)
 
     def names(self, prefix: str) -> list[str]:
-        """Keys below ``prefix``, sorted; from a listing alone."""
-        with storage_errors(self.url):
-            if self._folder is not None and not (self._folder / prefix).is_dir():
-                return []
-            pages = obstore.list(self._store, prefix=prefix)
-            return sorted(item["path"] for page in pages for item in page)
+        """Keys below the folder ``prefix``, sorted; from a listing alone."""
+        try:
+            with storage_errors(self.url, missing_is_fault=False):
+                found = [item.key for item in _listed(self._backend, self.retries, prefix)]
+        except FileNotFoundError:
+            return []
+        return sorted(key for key in found if not UNFINISHED.search(key))
 
-    def read(self, key: str) -> bytes:
-        """The bytes of one object.
+    def read(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """The bytes of one object, or of a slice of it.
 
         Raises
         ------
         FileNotFoundError
             There is no such object.
         """
-        if self._folder is not None and not (self._folder / key).is_file():
-            raise FileNotFoundError(key)
         with storage_errors(self.url, missing_is_fault=False):
-            return bytes(obstore.get(self._store, key).bytes())
+            return self.retries.call(self._backend.read, key, start, stop)
 
-    def write(self, key: str, data: bytes) -> None:
+    def size(self, key: str) -> int:
+        """Length of an object in bytes; raises as `read` does."""
+        with storage_errors(self.url, missing_is_fault=False):
+            return self.retries.call(self._backend.size, key)
+
+    def write(self, key: str, data: bytes | memoryview) -> None:
         """Write an object, whole or not at all."""
         with storage_errors(self.url):
-            if self._folder is not None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            obstore.put(self._store, key, data)
+            self.retries.call(self._backend.write, key, data)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those already gone are no fault."""
+        wanted = list(keys)
         with storage_errors(self.url):
-            for key in keys:
-                try:
-                    obstore.delete(self._store, key)
-                except (FileNotFoundError, NotFoundError):
-                    continue
+            for begin in range(0, len(wanted), DELETE_AT_ONCE):
+                self.retries.call(self._backend.delete, wanted[begin : begin + DELETE_AT_ONCE])
 
     def delete_tree(self, prefix: str) -> None:
         """Remove everything below ``prefix``, half-written objects of a killed run included."""
-        if self._folder is not None:
-            with storage_errors(self.url):
-                if (self._folder / prefix).exists():
-                    shutil.rmtree(self._folder / prefix)
-        else:
-            self.delete(self.names(prefix + "/"))
-
-    def zarr(self, path: str, *, read_only: bool = False) -> ObjectStore[Any]:
-        """The Zarr store whose root is ``path``: nothing above it is touched.
-
-        Raises
-        ------
-        FileNotFoundError
-            Nothing is there, and it is wanted for reading.
-        """
-        if read_only and self._folder is not None and not (self._folder / path).is_dir():
-            raise FileNotFoundError(path)
         with storage_errors(self.url):
-            if self._folder is not None:
-                return ObjectStore(LocalStore(self._folder / path, mkdir=not read_only), read_only=read_only)
-            below = _s3_store(f"{self.url.rstrip('/')}/{path}", **dict(self.options))
-            return ObjectStore(below, read_only=read_only)
+            if self._backend.delete_tree(prefix):
+                return
+            found = [item.key for item in _listed(self._backend, self.retries, prefix)]
+        self.delete(found)
 
-
-def _s3_store(url: str, endpoint_url: str = "", **options: Any) -> S3Store:
-    if urlsplit(url).scheme != "s3":
-        raise ConfigurationError(
-            f"the workspace {url} cannot be opened",
-            expected="a folder, or s3://bucket/prefix",
-            mend="correct [workspace] url",
-        )
-    endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
-    if endpoint:
-        options["endpoint"] = endpoint
-    with _without_variable("AWS_ENDPOINT_URL_S3" if endpoint_url else None):
-        return S3Store.from_url(
-            url,
-            **options,
-            virtual_hosted_style_request=False,
-            client_options={
-                "connect_timeout": timedelta(seconds=5),
-                "allow_http": endpoint.startswith("http://"),
-            },
-            retry_config={
-                "max_retries": 4,
-                "retry_timeout": timedelta(seconds=60),
-                "backoff": {
-                    "init_backoff": timedelta(milliseconds=100),
-                    "max_backoff": timedelta(seconds=5),
-                    "base": 2,
-                },
-            },
-        )
-
-
-@contextmanager
-def _without_variable(name: str | None) -> Iterator[None]:
-    # obstore lets AWS_ENDPOINT_URL_S3 override an endpoint that the configuration names.
-    value = os.environ.pop(name, None) if name else None
-    try:
-        yield
-    finally:
-        if name and value is not None:
-            os.environ[name] = value
+    def zarr(self, path: str, *, read_only: bool = False) -> WorkspaceStore:
+        """The Zarr store whose root is ``path``: nothing above it is touched."""
+        return WorkspaceStore(self, path, read_only=read_only)
 
 
 def refuse_secrets(url: str, options: Mapping[str, Any], where: str) -> None:
@@ -280,14 +253,17 @@ def refuse_secrets(url: str, options: Mapping[str, Any], where: str) -> None:
     ConfigurationError
         An option is named like a secret, or the URL holds one; neither is repeated.
     """
-    found = [name for name in _names(options) if name.lower().endswith(SECRET_ENDINGS)]
-    if "@" in urlsplit(url).netloc:
+    parts = urlsplit(url)
+    named = [*_names(options), *(name for name, _ in parse_qsl(parts.query))]
+    found = [name for name in named if name.lower().endswith(SECRET_ENDINGS)]
+    if parts.password is not None:
         found.append("url")
     if found:
         raise ConfigurationError(
             f"{where} holds a secret: {', '.join(found)}",
             expected="secrets in the environment only",
-            mend="remove it there and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            mend="remove it there and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or for another store "
+            "than S3 FSSPEC_<SCHEME>_<OPTION>, such as FSSPEC_SFTP_PASSWORD",
         )
 
 
