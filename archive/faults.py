@@ -164,16 +164,25 @@ def _words(error: BaseException) -> str:
 
 @contextmanager
 def storage_errors(url: str, *, missing_is_fault: bool = True) -> Iterator[None]:
+    """`request_errors` around work with Zarr, without warnings that do not concern us.
+
+    Warnings are a matter of the whole process: not for threads.
+    """
+    with warnings.catch_warnings(), request_errors(url, missing_is_fault=missing_is_fault):
+        # Both are read back by zarr-python wherever we write them; the warnings speak of other languages.
+        warnings.filterwarnings("ignore", "Numcodecs codecs are not in the Zarr version 3")
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        yield
+
+
+@contextmanager
+def request_errors(url: str, *, missing_is_fault: bool = True) -> Iterator[None]:
     """Turn whatever a store raises into a `StorageError` that names the store and the mend.
 
     With ``missing_is_fault=False`` an absent object raises FileNotFoundError instead; an absent bucket never.
     """
     try:
-        with warnings.catch_warnings():
-            # Both are read back by zarr-python wherever we write them; the warnings speak of other languages.
-            warnings.filterwarnings("ignore", "Numcodecs codecs are not in the Zarr version 3")
-            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-            yield
+        yield
     except (FileNotFoundError, NotFoundError) as error:
         if missing_is_fault or fault_of(error) is NO_BUCKET:
             raise storage_error(url, error) from error

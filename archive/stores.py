@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from nightsift.archive.backends import Backend, StoredObject, open_backend
 from nightsift.archive.errors import ConfigurationError, NightsiftError
-from nightsift.archive.faults import fault_of, storage_error, storage_errors
+from nightsift.archive.faults import fault_of, request_errors, storage_error
 from nightsift.archive.retries import Retries
 from nightsift.archive.zarr_store import WorkspaceStore
 
@@ -72,7 +72,7 @@ class Archive:
         StorageError
             The store is down, refuses the credentials, or has no such bucket.
         """
-        with storage_errors(self.url):
+        with request_errors(self.url):
             found = list(_listed(self._backend, self.retries, ""))
         yield from sorted(found, key=lambda item: item.key)
 
@@ -118,7 +118,7 @@ class Archive:
     def _refuse(self, key: str, error: Exception) -> NoReturn:
         if fault_of(error).passing:
             raise storage_error(self.url, error) from error
-        with storage_errors(self.url):
+        with request_errors(self.url):
             self.retries.call(self._backend.page, "", "")
         raise NightsiftError(
             f"{key} was listed but cannot be read",
@@ -197,12 +197,14 @@ class Workspace:
 
     def names(self, prefix: str) -> list[str]:
         """Keys below the folder ``prefix``, sorted; from a listing alone."""
+        return sorted(key for key in self._keys(prefix) if not UNFINISHED.search(key))
+
+    def _keys(self, prefix: str) -> list[str]:
         try:
-            with storage_errors(self.url, missing_is_fault=False):
-                found = [item.key for item in _listed(self._backend, self.retries, prefix)]
+            with request_errors(self.url, missing_is_fault=False):
+                return [item.key for item in _listed(self._backend, self.retries, prefix)]
         except FileNotFoundError:
             return []
-        return sorted(key for key in found if not UNFINISHED.search(key))
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The bytes of one object, or of a slice of it.
@@ -212,33 +214,32 @@ class Workspace:
         FileNotFoundError
             There is no such object.
         """
-        with storage_errors(self.url, missing_is_fault=False):
+        with request_errors(self.url, missing_is_fault=False):
             return self.retries.call(self._backend.read, key, start, stop)
 
     def size(self, key: str) -> int:
         """Length of an object in bytes; raises as `read` does."""
-        with storage_errors(self.url, missing_is_fault=False):
+        with request_errors(self.url, missing_is_fault=False):
             return self.retries.call(self._backend.size, key)
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Write an object, whole or not at all."""
-        with storage_errors(self.url):
+        with request_errors(self.url):
             self.retries.call(self._backend.write, key, data)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those already gone are no fault."""
         wanted = list(keys)
-        with storage_errors(self.url):
+        with request_errors(self.url):
             for begin in range(0, len(wanted), DELETE_AT_ONCE):
                 self.retries.call(self._backend.delete, wanted[begin : begin + DELETE_AT_ONCE])
 
     def delete_tree(self, prefix: str) -> None:
         """Remove everything below ``prefix``, half-written objects of a killed run included."""
-        with storage_errors(self.url):
-            if self._backend.delete_tree(prefix):
-                return
-            found = [item.key for item in _listed(self._backend, self.retries, prefix)]
-        self.delete(found)
+        with request_errors(self.url):
+            at_once = self.retries.call(self._backend.delete_tree, prefix)
+        if not at_once:
+            self.delete(self._keys(prefix))
 
     def zarr(self, path: str, *, read_only: bool = False) -> WorkspaceStore:
         """The Zarr store whose root is ``path``: nothing above it is touched."""

@@ -134,5 +134,7 @@ def _slice(part: ByteRequest | None) -> tuple[int | None, int | None]:
             return offset, None
         case SuffixByteRequest(suffix):
             return -suffix, None
-        case _:
+        case None:
             return None, None
+        case _:
+            raise ValueError(f"Unexpected byte_range, got {part}")

@@ -146,12 +146,17 @@ def _free_port() -> int:
 
 
 @pytest.fixture
-def bucket(
-    s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Callable[[str], Bucket]]:
-    """Make buckets on the real server, whose address and secrets are in the environment."""
+def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address and the secrets of the real server in the environment."""
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def bucket(
+    s3: None, s3_environment: dict[str, str], request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], Bucket]]:
+    """Make buckets on the real server, whose address and secrets are in the environment."""
     s3fs.S3FileSystem.clear_instance_cache()
     filesystem = s3fs.S3FileSystem(endpoint_url=s3_environment["AWS_ENDPOINT_URL"])
     made = []

@@ -47,9 +47,9 @@ class Remote:
 
     @contextmanager
     def _using(self) -> Iterator[tuple[Any, str]]:
-        with self._lock:
-            opened = self._opened = self._opened or self._open()
         try:
+            with self._lock:
+                opened = self._opened = self._opened or self._open()
             with nullcontext() if opened[0].async_impl else self._lock:
                 yield opened
         except (FileNotFoundError, ConfigurationError):
@@ -77,6 +77,8 @@ class Remote:
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
         """See `Backend.read`."""
+        if start is not None and start < 0:
+            start += self.size(key)  # not every filesystem counts from the end
         with self._using() as (filesystem, root):
             return bytes(filesystem.cat_file(f"{root}/{key}", start=start, end=stop))
 

@@ -1,8 +1,8 @@
 """A proxy on loopback that spoils one request in five, between Nightsift and a real HTTP server.
 
-Every request has a connection of its own, so the bytes pass as they are (signatures cover the Host header: sign
-for the proxy's address). In each five requests a seeded draw picks the one that is spoiled, how, and when: before
-the server sees it, or after the server has carried it out and half of its answer is on the way.
+Every request has a connection of its own, so the bytes pass as they are (signatures cover the Host header:
+sign for the proxy's address). In each five requests a seeded draw picks the one that is spoiled, how, and when:
+before the server sees it, or after the server has carried it out and half of its answer is on the way.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import random
 import re
 import socket
 import struct
-import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Self
 from urllib.parse import urlsplit
+
+from tests.servers.threaded import ThreadedServer
 
 KINDS = ("reset", "stall", "truncate", "unavailable")
 ONE_IN = 5
@@ -27,8 +27,8 @@ SLOW_DOWN = (
 )
 
 
-class FaultyProxy:
-    """Run as a context manager; ``kinds`` empty passes everything.
+class FaultyProxy(ThreadedServer):
+    """Stands before ``server``; without ``kinds`` it passes everything.
 
     Attributes
     ----------
@@ -39,36 +39,17 @@ class FaultyProxy:
     """
 
     def __init__(self, server: str, kinds: Sequence[str], seed: int = 0) -> None:
+        super().__init__()
         parts = urlsplit(server)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._kinds, self._draw = tuple(kinds), random.Random(seed)
         self._place = 0
         self.requests = 0
         self.spoiled: Counter[str] = Counter()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.url = "http://127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
-
-    async def _stop(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def start(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def _fault(self) -> tuple[str, bool]:
         """How this request is spoiled ("" is not at all), and whether the server carries it out."""
@@ -89,7 +70,7 @@ class FaultyProxy:
             body = await reader.readexactly(_length(head))
             answer = await self._ask(head, body) if carried_out else b""
             if kind == "unavailable":
-                answer = _answer(503, SLOW_DOWN)
+                answer = _slow_down(head)
             writer.write(_half(answer) if kind in ("reset", "stall", "truncate") else answer)
             await writer.drain()
             if kind == "stall":
@@ -120,6 +101,7 @@ def _half(answer: bytes) -> bytes:
     return head + separator + body[: len(body) // 2] if body else head[: len(head) // 2]
 
 
-def _answer(status: int, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} Slow Down\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+def _slow_down(asked: bytes) -> bytes:
+    head = f"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: {len(SLOW_DOWN)}\r\n"
+    body = b"" if asked.startswith(b"HEAD ") else SLOW_DOWN
     return head.encode() + b"Connection: close\r\n\r\n" + body
