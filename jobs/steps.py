@@ -9,7 +9,7 @@ import math
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -38,6 +38,7 @@ from nightsift.archive.receipts import (
     write_objects,
     write_receipt,
 )
+from nightsift.archive.retries import Retries
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 from nightsift.archive.sun import dark_seconds
@@ -116,6 +117,8 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
     if before is not None and before.outcome != "done":
         return StepResult(step.name, "blocked", step.count, detail=before.detail)
     begin = time.perf_counter()
+    retries = Retries()
+    step = replace(step, archive=step.archive.counted(retries), workspace=step.workspace.counted(retries))
     if not begin_product(step.workspace, step.name):
         return StepResult(step.name, "done", step.count)
     try:
@@ -132,7 +135,12 @@ def run_step(step: Step, before: StepResult | None = None) -> StepResult:
         return _failed(step, error, begin)
     seconds = time.perf_counter() - begin
     for name, said in content.items():
-        common = {"outcome": "done", "seconds": round(seconds, 3), "versions": _versions()}
+        common = {
+            "outcome": "done",
+            "seconds": round(seconds, 3),
+            "retries": retries.number,
+            "versions": _versions(),
+        }
         write_receipt(step.workspace, name, {**common, **said})
     return StepResult(step.name, "done", step.count, seconds)
 

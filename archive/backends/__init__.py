@@ -15,7 +15,7 @@ from typing import Any
 from nightsift.archive.backends.base import READ_TIMEOUT_S, Backend, StoredObject
 from nightsift.archive.backends.bucket import Bucket, BucketOptions, aws_environment
 from nightsift.archive.backends.folder import Folder
-from nightsift.archive.backends.remote import Remote, S3Files
+from nightsift.archive.backends.remote import Remote, S3Files, Sftp
 
 __all__ = ["Backend", "StoredObject", "open_backend"]
 
@@ -40,6 +40,8 @@ def _opened(url: str, options_json: str, environment: tuple[tuple[str, str], ...
     scheme, separator, rest = url.partition("://")
     if not separator or scheme in ("file", "local"):
         return Folder(Path(rest if separator else url))
+    if scheme in ("sftp", "ssh"):
+        return Sftp(url, options)
     if scheme != "s3":
         return Remote(url, options)
     timeout_s = float(options.pop("read_timeout_s", READ_TIMEOUT_S))

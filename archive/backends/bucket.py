@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import obstore
 from fsspec.asyn import get_loop, sync
-from obstore.exceptions import InvalidPathError
+from obstore.exceptions import BaseError, InvalidPathError
 from obstore.store import S3Store
 
 from nightsift.archive.backends.base import READ_TIMEOUT_S, StoredObject
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
 
 SLOWEST_BYTES_PER_S = 1e6  # an upload has no bytes to wait for: its time is its size
+BEHIND_THE_END = "status code: 416"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,12 @@ class Bucket:
         """See `Backend.read`."""
         if not _is_plain(key):
             return self._odd.read(key, start, stop)
-        return bytes(obstore.get(self._reads, self._path(key), options=_range(start, stop)).bytes())
+        try:
+            return bytes(obstore.get(self._reads, self._path(key), options=_range(start, stop)).bytes())
+        except BaseError as error:
+            if BEHIND_THE_END in str(error):
+                return b""
+            raise
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """See `Backend.write`."""

@@ -1,7 +1,7 @@
 """A proxy on loopback that spoils one request in five, between Nightsift and a real HTTP server.
 
 Every request has a connection of its own, so the bytes pass as they are (signatures cover the Host header:
-sign for the proxy's address). In each five requests a seeded draw picks the one that is spoiled, how, and when:
+sign for the proxy's address). Of each five requests a seeded draw picks one to spoil, how, and when:
 before the server sees it, or after the server has carried it out and half of its answer is on the way.
 """
 
