@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -34,17 +35,21 @@ class ArchiveSection(_Section):
 
 
 class WorkspaceOptions(_Section):
-    """Where a bucket's server is."""
+    """Where a bucket's server is, and how long it may be silent."""
 
     endpoint_url: str | None = None
     region: str | None = None
+    read_timeout_s: Annotated[float, Field(gt=0)] | None = None
 
 
 class WorkspaceSection(_Section):
-    """Where products go; on the archive's server unless ``storage_options`` name another."""
+    """Where products go; on the archive's server unless ``storage_options`` name another.
+
+    ``storage_options`` are `WorkspaceOptions` for a bucket; for another store they are passed to fsspec.
+    """
 
     url: str
-    storage_options: WorkspaceOptions | None = None
+    storage_options: Mapping[str, Any] | None = None
 
 
 class FramesSection(_Section):
@@ -120,18 +125,20 @@ class Configuration:
 
         archive = sections.archive
         checked(lambda: refuse_secrets(archive.url, archive.storage_options, "[archive]"))
-        checked(lambda: refuse_secrets(sections.workspace.url, {}, "[workspace]"))
+        placed = sections.workspace
+        checked(lambda: refuse_secrets(placed.url, placed.storage_options or {}, "[workspace]"))
+        options = checked(lambda: _workspace_options(sections))
         stations = checked(lambda: _read_stations(folder / archive.stations))
         package = checked(lambda: ModelPackage.load(sections.model.package, folder))
         if package is not None:
             checked(lambda: _refuse_other_threshold(package, sections.difference.threshold))
         entries = {} if stations is None else stations.entries
         exclusions = checked(lambda: _read_exclusions(entries, (folder / archive.stations).parent))
-        if stations is None or package is None or exclusions is None or faults:
+        if stations is None or package is None or exclusions is None or options is None or faults:
             raise _all_in_one(faults)
         self.run = sections.run
         self.archive = Archive(_resolved(archive.url, folder), tuple(archive.storage_options.items()))
-        self.workspace = Workspace(_resolved(sections.workspace.url, folder), _workspace_options(sections))
+        self.workspace = Workspace(_resolved(placed.url, folder), tuple(options.items()))
         self.frames = FrameSettings(**sections.frames.model_dump())
         self.difference = DifferenceSettings(**sections.difference.model_dump())
         self.stations, self.exclusions, self.package = stations, exclusions, package
@@ -178,12 +185,18 @@ def _refuse_other_threshold(package: ModelPackage, threshold: Threshold) -> None
         )
 
 
-def _workspace_options(sections: _File) -> tuple[tuple[str, Any], ...]:
+def _workspace_options(sections: _File) -> dict[str, Any]:
+    scheme = urlsplit(sections.workspace.url).scheme
     named = sections.workspace.storage_options
     if named is None:
-        shared = {"endpoint_url": sections.archive.storage_options.get("endpoint_url")}
-        named = WorkspaceOptions(**shared if "://" in sections.archive.url else {})
-    return tuple((name, value) for name, value in named.model_dump().items() if value is not None)
+        shared = scheme == urlsplit(sections.archive.url).scheme
+        named = sections.archive.storage_options if shared else {}
+        if scheme == "s3":
+            named = {name: value for name, value in named.items() if name in WorkspaceOptions.model_fields}
+    if scheme not in ("s3", "", "file"):
+        return dict(named)
+    checked = validate(WorkspaceOptions, named, "[workspace.storage_options]")
+    return checked.model_dump(exclude_none=True)
 
 
 def _resolved(url: str, folder: Path) -> str:

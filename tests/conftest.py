@@ -145,6 +145,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1]) // 10 * 10
 
 
+@pytest.fixture(scope="session")
+def common_bucket(s3_environment: dict[str, str]) -> str:
+    """A bucket that many tests use, each below a prefix of its own: making one takes its time."""
+    s3fs.S3FileSystem(
+        key=s3_environment["AWS_ACCESS_KEY_ID"],
+        secret=s3_environment["AWS_SECRET_ACCESS_KEY"],
+        endpoint_url=s3_environment["AWS_ENDPOINT_URL"],
+    ).mkdir("common")
+    return "common"
+
+
 @pytest.fixture
 def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The address and the secrets of the real server in the environment."""

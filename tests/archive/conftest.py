@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-import s3fs
 
 from nightsift.archive.stores import Workspace
 from tests.servers.sftp import PASSWORD, USER, SftpServer
@@ -19,17 +18,6 @@ def sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
     """A running SFTP server over an empty folder."""
     with SftpServer(tmp_path_factory.mktemp("sftp")) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def common_bucket(s3_environment: dict[str, str]) -> str:
-    """A bucket that many tests use, each below a prefix of its own: making one takes its time."""
-    s3fs.S3FileSystem(
-        key=s3_environment["AWS_ACCESS_KEY_ID"],
-        secret=s3_environment["AWS_SECRET_ACCESS_KEY"],
-        endpoint_url=s3_environment["AWS_ENDPOINT_URL"],
-    ).mkdir("common")
-    return "common"
 
 
 @pytest.fixture(params=["folder", "bucket", "s3fs", "memory", "sftp"])

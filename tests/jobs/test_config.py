@@ -29,8 +29,24 @@ def test_paths_start_at_the_configuration_s_folder(configure, tmp_path, monkeypa
 
 
 def test_an_unknown_option_of_the_workspace_is_refused(configure):
-    with pytest.raises(ConfigurationError, match=r"workspace\.storage_options\.endpoint: did you mean"):
-        configuration(configure, extra='[workspace.storage_options]\nendpoint = "x"\n')
+    told = r"(?s)\[workspace\.storage_options\] has 1 fault.*endpoint: did you mean 'endpoint_url'"
+    for workspace in ("workspace", "s3://products"):
+        with pytest.raises(ConfigurationError, match=told):
+            configuration(
+                configure, workspace=workspace, extra='[workspace.storage_options]\nendpoint = "x"\n'
+            )
+
+
+def test_a_workspace_on_another_store_takes_what_fsspec_takes(configure):
+    options = "[archive.storage_options]\nport = 2222\n"
+    named = configuration(configure, archive="sftp://here/a", workspace="sftp://here/w", extra=options)
+    assert named.workspace.options == (("port", 2222),)
+    other = configuration(configure, archive="sftp://here/a", workspace="memory://w", extra=options)
+    assert other.workspace.options == ()
+    secret = '[workspace.storage_options]\npassword = "hunter2"\n'
+    with pytest.raises(ConfigurationError, match="FSSPEC_SFTP_PASSWORD") as caught:
+        configuration(configure, workspace="sftp://here/w", extra=secret)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_package_s_threshold_holds_unless_another_is_named(configure):
