@@ -7,9 +7,7 @@ from zarr.testing.store import StoreTests
 from nightsift.archive.zarr_store import WorkspaceStore
 
 
-@pytest.mark.parametrize("workspace", ["folder", "bucket", "memory", "sftp"], indirect=True)
-class TestWorkspaceStore(StoreTests[WorkspaceStore, Buffer]):
-    store_cls = WorkspaceStore
+class Contract(StoreTests[WorkspaceStore, Buffer]):
     buffer_cls = Buffer
 
     @pytest.fixture
@@ -30,3 +28,8 @@ class TestWorkspaceStore(StoreTests[WorkspaceStore, Buffer]):
 
     def test_store_supports_listing(self, store):
         assert store.supports_listing
+
+
+@pytest.mark.parametrize("workspace", ["folder", "bucket", "memory", "sftp"], indirect=True)
+class TestWorkspaceStore(Contract):
+    store_cls = WorkspaceStore

@@ -38,12 +38,12 @@ class FaultyProxy(ThreadedServer):
         How many requests came, and how many were spoiled in which way.
     """
 
-    def __init__(self, server: str, kinds: Sequence[str], seed: int = 0) -> None:
+    def __init__(self, server: str, kinds: Sequence[str], seed: int = 0, one_in: int = ONE_IN) -> None:
         super().__init__()
         parts = urlsplit(server)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._kinds, self._draw = tuple(kinds), random.Random(seed)
-        self._place = 0
+        self._one_in, self._place = one_in, 0
         self.requests = 0
         self.spoiled: Counter[str] = Counter()
 
@@ -53,9 +53,9 @@ class FaultyProxy(ThreadedServer):
 
     def _fault(self) -> tuple[str, bool]:
         """How this request is spoiled ("" is not at all), and whether the server carries it out."""
-        if self.requests % ONE_IN == 0:
-            self._place = self._draw.randrange(ONE_IN)
-        chosen = self._kinds and self.requests % ONE_IN == self._place
+        if self.requests % self._one_in == 0:
+            self._place = self._draw.randrange(self._one_in)
+        chosen = self._kinds and self.requests % self._one_in == self._place
         self.requests += 1
         if not chosen:
             return "", True
