@@ -107,11 +107,10 @@ class Sample:
 
     def median(self) -> float:
         """Median gray level."""
-        counts = _histogram(self.levels, self.counted)
-        below = np.cumsum(counts)
+        below = np.cumsum(_histogram(self.levels, self.counted))
         total = int(below[-1])
-        middle = np.searchsorted(below, ((total - 1) // 2, total // 2), side="right")
-        return float(middle.mean())
+        low, high = np.searchsorted(below, ((total - 1) // 2, total // 2), side="right")
+        return float(low + high) / 2
 
     def noise(self, previous: Sample) -> float:
         """Standard deviation of a pixel's change since ``previous``, in gray levels.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import zarr
-from numcodecs import Blosc, Zstd
+from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 from zarr.codecs.numcodecs import PackBits
@@ -35,9 +36,22 @@ _FOR_NOISE: dict[int, int] = {
 }
 
 
-def compress_noise(data: NDArray[np.uint8]) -> bytes:
-    """A zstd frame, in about half the time of level 1 and as small, where the data are noise or nothing."""
-    return zstd.compress(data.data, options=_FOR_NOISE)
+class _Compressor(threading.local):
+    """One a thread: making one takes longer than to compress a small array."""
+
+    def __init__(self) -> None:
+        self.zstd = zstd.ZstdCompressor(options=_FOR_NOISE)
+
+
+_COMPRESSOR = _Compressor()
+
+
+def compress(data: NDArray[Any]) -> bytes:
+    """A zstd frame of night frames or of what was made of them, which are noise for the most part.
+
+    In about half the time of level 1; packed bits are as small, gray levels 5 % larger.
+    """
+    return _COMPRESSOR.zstd.compress(data.data, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ class Encoding:
     filters: tuple[Any, ...] = ()
 
 
-ZSTD = Encoding(ZstdCodec(level=1), Zstd(level=1).encode)
+ZSTD = Encoding(ZstdCodec(level=1), compress)
 LZ4 = Encoding(
     BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Blosc("lz4", 5, Blosc.BITSHUFFLE).encode
 )
@@ -60,7 +74,7 @@ LZ4 = Encoding(
 
 def packed_bits() -> Encoding:
     """Of boolean images that come as `nightsift.archive.kernels.Risen.bits`."""
-    return Encoding(ZstdCodec(level=1), compress_noise, (PackBits(),))
+    return Encoding(ZstdCodec(level=1), compress, (PackBits(),))
 
 
 def encode_shard(chunks: Sequence[Chunk | None], slots: int) -> bytes:
