@@ -150,7 +150,7 @@ class _Entry:
     time: int
     exposure_s: float
     key: str
-    sha256: str
+    digest: str
     gap_s: float
     sun_altitude_deg: float
     reason: str
@@ -207,14 +207,14 @@ class DifferenceWriter:
         self._looked_at: list[int] = []
         self._looked_ms = -math.inf
 
-    def add(self, frame: Frame, start_utc: datetime, exposure_s: float, key: str, sha256: str) -> None:
+    def add(self, frame: Frame, start_utc: datetime, exposure_s: float, key: str, digest: str) -> None:
         """Take the next frame, of the form given, later than the one before."""
         time = milliseconds(start_utc)
         gap_s = (time - self._entries[-1].time) / 1000 if self._entries else math.nan
         altitude = self._sun.altitude_deg(start_utc)
         reason = pair_reason(gap_s, altitude, self._settings)
         sample = Sample.of(frame, self._sky)
-        entry = _Entry(time, exposure_s, key, sha256, gap_s, altitude, reason, sample.median())
+        entry = _Entry(time, exposure_s, key, digest, gap_s, altitude, reason, sample.median())
         self._difference(entry, frame, sample)
         if not reason and time - self._looked_ms >= 1000 * CONDITIONS_EVERY_S:
             self._stars.look(frame)
@@ -289,11 +289,11 @@ def difference_night(
             times_of(source),
             source["exposure_s"][:],
             source["key"][:],
-            source["sha256"][:],
+            source["digest"][:],
             strict=True,
         )
-        for frame, start, exposure_s, key, sha256 in series:
-            writer.add(frame, start, float(exposure_s), str(key), str(sha256))
+        for frame, start, exposure_s, key, digest in series:
+            writer.add(frame, start, float(exposure_s), str(key), str(digest))
         return writer.finish()
 
 
@@ -342,7 +342,7 @@ _SERIES: Sequence[tuple[str, str, dict[str, str]]] = (
     ("time", "int64", TIME_ATTRIBUTES),
     ("exposure_s", "float32", {"long_name": "length of the exposure", "units": "s"}),
     ("key", "str", {"long_name": "object key in the archive"}),
-    ("sha256", "str", {"long_name": "SHA-256 of the file"}),
+    ("digest", "str", {"long_name": "BLAKE3 digest of the file"}),
     ("gap_s", "float32", {"long_name": "time since the start of the frame before", "units": "s"}),
     ("reason", "str", {"long_name": "why no pair could be made, empty where one was"}),
     ("threshold", "float32", {"long_name": "rise above which a pixel is set, gray levels", "units": "1"}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import BinaryIO
+
+from blake3 import blake3
 
 from nightsift.archive.containers import Listing, Member, list_members, read_members
 from nightsift.archive.errors import BadFrame
@@ -49,8 +50,8 @@ class Exposure:
     key
         Object key; with the path inside an archive, and the number of the first short exposure of a later
         block of a video behind ``#``.
-    sha256
-        Of the file's bytes.
+    digest
+        BLAKE3 of the file's bytes, with the number of a later block of a video.
     data
         The file's bytes; empty where the file holds more than this picture.
     """
@@ -59,7 +60,7 @@ class Exposure:
     etag: str
     start_utc: datetime
     exposure_s: float
-    sha256: str
+    digest: str
     picture: Picture
     data: bytes
 
@@ -211,7 +212,7 @@ class NightReader:
         digest = ""
         try:
             for picture in self._pictures(ref, source):
-                digest = digest or _sha256(source)
+                digest = digest or _digest(source)
                 yield self._exposure(ref, picture, source, digest)
         except BadFrame as bad:
             yield _rejected(ref, bad.reason, bad.detail)
@@ -232,7 +233,7 @@ class NightReader:
             ref.etag,
             _start(ref, picture),
             picture.exposure_s or self.station.exposure_s,
-            hashlib.sha256(f"{digest}#{picture.first}".encode()).hexdigest() if picture.first else digest,
+            f"{digest}#{picture.first}" if picture.first else digest,
             picture,
             source if isinstance(source, bytes) else b"",
         )
@@ -246,12 +247,12 @@ def _start(ref: FrameRef, picture: Picture) -> datetime:
     return start.replace(microsecond=start.microsecond // 1000 * 1000)
 
 
-def _sha256(source: bytes | BinaryIO | BadFrame) -> str:
+def _digest(source: bytes | BinaryIO | BadFrame) -> str:
     if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
+        return blake3(source).hexdigest()
     if isinstance(source, BadFrame):
         raise source
-    position, digest = source.tell(), hashlib.sha256()
+    position, digest = source.tell(), blake3()
     source.seek(0)
     while block := source.read(HASHED_BYTES):
         digest.update(block)

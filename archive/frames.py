@@ -213,7 +213,7 @@ class _Writers:
             self._frames.add(found)
         begin = perf_counter()
         if self._differences is not None:
-            gray, digest = found.picture.gray, found.sha256
+            gray, digest = found.picture.gray, found.digest
             self._differences.add(gray, found.start_utc, found.exposure_s, found.key, digest)
         self.seconds += perf_counter() - begin
         self.count += 1
@@ -325,7 +325,7 @@ def _series(kept: Sequence[Exposure]) -> Iterator[tuple[str, Sequence[Any], Any,
     yield "exposure_s", [e.exposure_s for e in kept], "float32", length
     yield "key", [e.key for e in kept], str, {"long_name": "object key in the archive"}
     yield "etag", [e.etag for e in kept], str, {"long_name": "entity tag when it was read"}
-    yield "sha256", [e.sha256 for e in kept], str, {"long_name": "SHA-256 of the file"}
+    yield "digest", [e.digest for e in kept], str, {"long_name": "BLAKE3 digest of the file"}
     if any(e.picture.rate_hz for e in kept):
         rates = [e.picture.rate_hz or np.nan for e in kept]
         yield "rate_hz", rates, "float32", {"long_name": "rate of the short exposures", "units": "s-1"}

@@ -286,8 +286,8 @@ def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
         return row
     earlier = int(series["previous"][i])
     lineage = fingerprint(
-        frame=str(series["sha256"][i]),
-        previous=str(series["sha256"][earlier]),
+        frame=str(series["digest"][i]),
+        previous=str(series["digest"][earlier]),
         threshold=night.threshold,
         model=package.sha256,
         **night.excluded,
