@@ -27,12 +27,17 @@ else:
 Chunk = bytes | memoryview
 
 _MISSING = 2**64 - 1
-# Noise repeats itself only by chance: a search for long repeats alone, in a small table, is the fastest.
+# Noise repeats itself only by chance, but its bytes are not equally frequent: look for long repeats alone, in
+# a small table and in strides, and code the rest by frequency.
 _FOR_NOISE: dict[int, int] = {
     zstd.CompressionParameter.compression_level: 1,
     zstd.CompressionParameter.strategy: zstd.Strategy.fast,
     zstd.CompressionParameter.min_match: 7,
     zstd.CompressionParameter.hash_log: 6,
+}
+_IN_STRIDES: dict[int, int] = {
+    zstd.CompressionParameter.target_length: 8,
+    1002: 1,  # ZSTD_c_literalCompressionMode, ZSTD_ps_enable: Python has no name for it
 }
 
 
@@ -40,7 +45,10 @@ class _Compressor(threading.local):
     """One a thread: making one takes longer than to compress a small array."""
 
     def __init__(self) -> None:
-        self.zstd = zstd.ZstdCompressor(options=_FOR_NOISE)
+        try:
+            self.zstd = zstd.ZstdCompressor(options=_FOR_NOISE | _IN_STRIDES)
+        except (ValueError, zstd.ZstdError):  # zstd may take an experimental parameter away
+            self.zstd = zstd.ZstdCompressor(options=_FOR_NOISE)
 
 
 _COMPRESSOR = _Compressor()
@@ -49,7 +57,7 @@ _COMPRESSOR = _Compressor()
 def compress(data: NDArray[Any]) -> bytes:
     """A zstd frame of night frames or of what was made of them, which are noise for the most part.
 
-    In about half the time of level 1; packed bits are as small, gray levels 5 % larger.
+    In less than half the time of level 1; packed bits are as small, gray levels 6 % larger.
     """
     return _COMPRESSOR.zstd.compress(data.data, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
