@@ -72,7 +72,7 @@ def list_members(open_archive: Opener, key: str) -> Listing:
 
 
 def read_members(
-    open_archive: Opener, key: str, wanted: Sequence[Member]
+    open_archive: Opener, key: str, wanted: Sequence[Member], batch_bytes: int
 ) -> Iterator[tuple[Member, bytes | BadFrame]]:
     """The bytes of members, in the order wanted, whatever the order in which they lie.
 
@@ -83,10 +83,10 @@ def read_members(
 
     Notes
     -----
-    A compressed archive can only be read from its beginning: it is read once for every 128 MiB of wanted
-    members, which bounds the memory.
+    A compressed archive can only be read from its beginning: it is read once for every ``batch_bytes`` of
+    wanted members, which bounds the memory.
     """
-    for batch in _batches(wanted):
+    for batch in _batches(wanted, batch_bytes):
         paths = {member.path for member in batch}
         held: dict[str, bytes | BadFrame] = {}
         fault = BadFrame("corrupt", f"{key} does not hold it any more")
@@ -103,11 +103,11 @@ def read_members(
             yield member, held.pop(member.path, fault)
 
 
-def _batches(wanted: Sequence[Member]) -> Iterator[list[Member]]:
+def _batches(wanted: Sequence[Member], batch_bytes: int) -> Iterator[list[Member]]:
     batch: list[Member] = []
     size = 0
     for member in wanted:
-        if batch and size + member.size > BATCH_BYTES:
+        if batch and size + member.size > batch_bytes:
             yield batch
             batch, size = [], 0
         batch.append(member)

@@ -44,6 +44,7 @@ from nightsift.archive.stores import Workspace
 from nightsift.archive.sun import SunTrack
 
 STAGE_VERSION = 2
+MAX_EXPOSURE_RATIO = 1.5  # the sky itself rises where a longer exposure, or the maximum of more, follows
 CONDITIONS_EVERY_S = 300  # counting stars costs more than the rest of a difference
 SIGMA_PATTERN = r"^[0-9]+(\.[0-9]+)? sigma$"
 
@@ -123,24 +124,30 @@ def difference(current: Frame, previous: Frame, threshold: Threshold) -> NDArray
     return np.asarray(cv2.subtract(current, previous) > math.floor(threshold_levels(threshold, noise)))
 
 
-def pair_reason(gap_s: float, sun_altitude_deg: float, settings: DifferenceSettings) -> str:
+def pair_reason(
+    gap_s: float, sun_altitude_deg: float, settings: DifferenceSettings, exposure_ratio: float = 1.0
+) -> str:
     """Why a frame has no difference; empty where it has one.
 
     Parameters
     ----------
     gap_s
         Time since the start of the frame before; NaN for the first.
+    exposure_ratio
+        Its exposure over that of the frame before.
 
     Returns
     -------
     str
-        ``daylight``, ``first``, ``gap`` or nothing.
+        ``daylight``, ``first``, ``gap``, ``other-exposure`` or nothing.
     """
     if sun_altitude_deg > settings.max_sun_altitude_deg:
         return "daylight"
     if math.isnan(gap_s):
         return "first"
-    return "gap" if gap_s > settings.max_gap_s else ""
+    if gap_s > settings.max_gap_s:
+        return "gap"
+    return "" if 1 / MAX_EXPOSURE_RATIO <= exposure_ratio <= MAX_EXPOSURE_RATIO else "other-exposure"
 
 
 @dataclass
@@ -212,7 +219,8 @@ class DifferenceWriter:
         time = milliseconds(start_utc)
         gap_s = (time - self._entries[-1].time) / 1000 if self._entries else math.nan
         altitude = self._sun.altitude_deg(start_utc)
-        reason = pair_reason(gap_s, altitude, self._settings)
+        ratio = exposure_s / self._entries[-1].exposure_s if self._entries else 1.0
+        reason = pair_reason(gap_s, altitude, self._settings, ratio)
         sample = Sample.of(frame, self._sky)
         entry = _Entry(time, exposure_s, key, digest, gap_s, altitude, reason, sample.median())
         self._difference(entry, frame, sample)

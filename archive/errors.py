@@ -6,6 +6,7 @@
     ├── UsageError                     2      mend the command line
     ├── ConfigurationError             3      mend a file: configuration, stations, package, archive
     ├── StorageError                   4      nothing can go on until the store answers
+    ├── Unreadable                     1      skip this object, keep its reason in the ledger
     └── BadFrame                       -      skip this frame, keep its reason in the ledger
 """
 
@@ -69,6 +70,10 @@ class StorageError(NightsiftError):
     """A store cannot be reached, refuses the credentials, or cannot be written."""
 
     exit_code = 4
+
+
+class Unreadable(NightsiftError):
+    """One object of an archive that answers cannot be read."""
 
 
 class BadFrame(Exception):

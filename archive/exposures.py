@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import BinaryIO
+from itertools import chain
+from typing import BinaryIO, TypeVar
 
 from blake3 import blake3
 
-from nightsift.archive.containers import Listing, Member, list_members, read_members
-from nightsift.archive.errors import BadFrame
+from nightsift.archive.containers import BATCH_BYTES, Listing, Member, list_members, read_members
+from nightsift.archive.errors import BadFrame, Unreadable
 from nightsift.archive.formats import Picture, header_exposure, pictures
 from nightsift.archive.layouts import FrameRef, inside, is_container, member_refs, without_duplicates
 from nightsift.archive.nights import night_of
@@ -26,8 +27,10 @@ FETCH_BYTES = (
 )  # and no more than this, which bounds the memory; a larger object is read as a stream
 HEADER_BYTES = 28_800
 HEADERS = 64
+JPEG_ENDINGS = (".jpg", ".jpeg")
 HASHED_BYTES = 2**20
 
+Read = TypeVar("Read")
 Raw = tuple[FrameRef, "bytes | BinaryIO | BadFrame"]
 
 
@@ -82,30 +85,52 @@ class NightReader:
         ------
         StorageError
             The archive does not answer.
-        NightsiftError
-            An object cannot be read at all. A file that is read but cannot be used never raises.
+
+        Notes
+        -----
+        Where two exposures overlap, as clips of cameras do, the longer one is kept: of the end of a video and
+        the begin of the next, the begin.
         """
-        last = None
+        waiting: Exposure | None = None
         for ref, source in self._merged(rejected := list[Rejected]()):
             yield from _drained(rejected)
             for found in self._decoded(ref, source):
-                if isinstance(found, Exposure):
-                    if last is not None and found.start_utc <= last.start_utc:
-                        found = _not_after(found, last)
-                    else:
-                        last = found
-                yield found
+                if isinstance(found, Rejected):
+                    yield found
+                elif waiting is None or found.start_utc > waiting.start_utc:
+                    if waiting is not None:
+                        yield waiting
+                    waiting = found
+                else:
+                    waiting, other = _longer(waiting, found)
+                    yield other
+        if waiting is not None:
+            yield waiting
         yield from _drained(rejected)
 
-    def sample(self, count: int) -> list[Picture]:
-        """About ``count`` pictures spread over the night; those that cannot be decoded are left out."""
-        found = []
+    def sample(self, count: int | None) -> Iterator[Picture]:
+        """About ``count`` pictures spread over the night, or all, but those that cannot be decoded."""
         for ref, source in self._merged([], count):
             try:
-                found.append(next(self._pictures(ref, source)))
+                yield next(self._pictures(ref, source))
             except (BadFrame, StopIteration):
                 continue  # counted with its reason when its turn comes
-        return found
+
+    def only_jpeg(self) -> bool:
+        """Whether every usable file is a JPEG by its name; such a file holds one or is rejected."""
+        loose = (ref.key for ref in self.refs if ref.reason is None and not is_container(ref.key))
+        members = (
+            ref.key
+            for container in self.refs
+            if container.key in self._listings
+            for ref in self._member_refs(container)
+            if ref.reason is None
+        )
+        return all(map(_is_jpeg, chain(loose, members)))
+
+    def _member_refs(self, container: FrameRef) -> tuple[FrameRef, ...]:
+        listed = self._listings[container.key].members
+        return member_refs(self.station, container, [(member.path, member.size) for member in listed])
 
     def find(self, key: str) -> Exposure | None:
         """The exposure of one key; None if it is not in the night any more, or cannot be used."""
@@ -115,6 +140,11 @@ class NightReader:
                     if isinstance(found, Exposure) and found.key == key:
                         return found
         return None
+
+    @property
+    def _batch_bytes(self) -> int:
+        # Every archive of the night holds a batch at once.
+        return BATCH_BYTES // max(1, sum(is_container(ref.key) for ref in self.refs))
 
     def _merged(self, rejected: list[Rejected], sample: int | None = None) -> Iterator[Raw]:
         """Loose files and the members of archives, in time order; fills ``rejected`` on the way."""
@@ -133,10 +163,21 @@ class NightReader:
             return named
         for begin in range(0, len(unnamed), HEADERS):
             block = unnamed[begin : begin + HEADERS]
-            ends = [HEADER_BYTES] * len(block)
-            heads = self.archive.fetch_ranges([ref.key for ref in block], [0] * len(block), ends)
-            named += _kept(map(self._with_header_time, block, heads), rejected)
+            for ref, head in zip(block, self._heads(block), strict=True):
+                if isinstance(head, BadFrame):
+                    rejected.append(_rejected(ref, head.reason, head.detail))
+                else:
+                    named += _kept([self._with_header_time(ref, head)], rejected)
         return _kept(without_duplicates(named), rejected)
+
+    def _heads(self, block: Sequence[FrameRef]) -> Sequence[bytes | BadFrame]:
+        def heads(*keys: str) -> list[bytes]:
+            return self.archive.fetch_ranges(keys, [0] * len(keys), [HEADER_BYTES] * len(keys))
+
+        try:
+            return heads(*(ref.key for ref in block))
+        except Unreadable:
+            return [_or_bad(lambda key: heads(key)[0], ref.key) for ref in block]
 
     def _with_header_time(self, ref: FrameRef, head: bytes) -> FrameRef:
         start, _ = header_exposure(head, self.station.fits_time, self.station.fits_zone)
@@ -155,15 +196,22 @@ class NightReader:
                 pending.extend(pool.submit(self._fetched, b) for b in blocks[number + 1 : number + 2])
                 yield from zip(block, found, strict=True)
 
-    def _fetched(self, block: Sequence[FrameRef]) -> Sequence[bytes | BinaryIO]:
-        if block[0].size > FETCH_BYTES:
-            return [self.archive.open(block[0].key)]
-        return self.archive.fetch([ref.key for ref in block])
+    def _fetched(self, block: Sequence[FrameRef]) -> Sequence[bytes | BinaryIO | BadFrame]:
+        if block[0].size > FETCH_BYTES and not _is_jpeg(block[0].key):
+            return [_or_bad(self.archive.open, block[0].key)]
+        try:
+            return self.archive.fetch([ref.key for ref in block])
+        except Unreadable:
+            return [_or_bad(lambda key: self.archive.fetch([key])[0], ref.key) for ref in block]
 
     def _members(self, container: FrameRef, rejected: list[Rejected], sample: int | None) -> Iterator[Raw]:
         opener = partial(self.archive.open, container.key)
         if container.key not in self._listings:
-            self._listings[container.key] = list_members(opener, container.key)
+            try:
+                self._listings[container.key] = list_members(opener, container.key)
+            except Unreadable as error:
+                rejected.append(_rejected(container, "unreadable", error.found or error.what))
+                return
         listing = self._listings[container.key]
         if listing.fault is not None:
             detail = f"{listing.fault}, after {len(listing.members)} members"
@@ -179,12 +227,12 @@ class NightReader:
             )
             for member in listing.repeated
         )
-        refs = member_refs(self.station, container, [(m.path, m.size) for m in listing.members])
+        refs = self._member_refs(container)
         members = {f"{container.key}/{inside(member.path)}": member for member in listing.members}
         timed = self._timed_members(opener, container, refs, members, rejected)
         wanted = [members[ref.key] for ref in _thinned(timed, sample)]
         by_path = {members[ref.key].path: ref for ref in timed}
-        for member, data in read_members(opener, container.key, wanted):
+        for member, data in read_members(opener, container.key, wanted, self._batch_bytes):
             yield by_path[member.path], data
 
     def _timed_members(
@@ -200,7 +248,9 @@ class NightReader:
         unnamed = {members[r.key].path: r for r in refs if r.reason is None and r.start_utc is None}
         if not unnamed:
             return timed
-        for member, data in read_members(opener, container.key, [members[r.key] for r in unnamed.values()]):
+        for member, data in read_members(
+            opener, container.key, [members[r.key] for r in unnamed.values()], self._batch_bytes
+        ):
             ref = unnamed[member.path]
             if isinstance(data, BadFrame):
                 rejected.append(_rejected(ref, data.reason, data.detail))
@@ -212,6 +262,8 @@ class NightReader:
         digest = ""
         try:
             for picture in self._pictures(ref, source):
+                if _is_jpeg(ref.key) and not picture.camera_jpeg:
+                    raise BadFrame("unsupported", "expected a JPEG, as its name says, found another format")
                 digest = digest or _digest(source)
                 yield self._exposure(ref, picture, source, digest)
         except BadFrame as bad:
@@ -280,13 +332,29 @@ def _rejected(ref: FrameRef, reason: str, detail: str) -> Rejected:
     return Rejected(ref.key, ref.start_utc.isoformat() if ref.start_utc else None, reason, detail)
 
 
-def _not_after(found: Exposure, last: Exposure) -> Rejected:
-    detail = f"expected a start after {last.start_utc.isoformat()}, that of {last.key}"
-    return Rejected(found.key, found.start_utc.isoformat(), "duplicate-time", detail)
+def _longer(first: Exposure, second: Exposure) -> tuple[Exposure, Rejected]:
+    """Of two exposures that overlap the longer, and the other with its reason."""
+    kept, other = (second, first) if second.exposure_s > first.exposure_s else (first, second)
+    reason = "duplicate-time" if kept.start_utc == other.start_utc else "overlap"
+    detail = f"{kept.key} begins at {kept.start_utc.isoformat()}"
+    return kept, Rejected(other.key, other.start_utc.isoformat(), reason, detail)
+
+
+def _is_jpeg(key: str) -> bool:
+    return key.lower().endswith(JPEG_ENDINGS)
+
+
+def _or_bad(read: Callable[[str], Read], key: str) -> Read | BadFrame:
+    try:
+        return read(key)
+    except Unreadable as error:
+        return BadFrame("unreadable", error.found or error.what)
 
 
 def _thinned(refs: Sequence[FrameRef], count: int | None) -> Sequence[FrameRef]:
-    return refs if count is None else refs[:: max(1, len(refs) // count)]
+    if count is None or len(refs) <= count:
+        return refs
+    return [refs[i * (len(refs) - 1) // (count - 1)] for i in range(count)]
 
 
 def _blocks(refs: Sequence[FrameRef]) -> Iterator[list[FrameRef]]:

@@ -31,14 +31,13 @@ from nightsift.archive.night_store import (
     shard_frames,
 )
 from nightsift.archive.nights import StationNight
-from nightsift.archive.receipts import list_receipts, read_objects
+from nightsift.archive.receipts import read_objects
 from nightsift.archive.shards import LZ4, ZSTD, Encoding, FrameWriter
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 
 STAGE_VERSION = 2
 SAMPLE = 9  # frames that vote on the form of the night's frames
-JPEG_ENDINGS = (".jpg", ".jpeg")
 _NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
 
 KeepFrames = Literal["jpeg", "zstd", "lz4", False]
@@ -137,7 +136,7 @@ def ingest_night(
     vote = _vote(reader)
     rejected: list[Rejected] = []
     with storage_errors(night.workspace.url):
-        writers = _Writers(night, settings, differences, vote)
+        writers = _Writers(night, settings, differences, vote, reader.only_jpeg())
         for found in reader.exposures():
             if isinstance(found, Exposure):
                 try:
@@ -164,10 +163,12 @@ class _Vote:
 
 
 def _vote(reader: NightReader) -> _Vote:
-    for count in (SAMPLE, len(reader.refs)):
-        votes = Counter(_ballot(picture) for picture in reader.sample(count))
-        if votes:
-            return votes.most_common(1)[0][0]
+    votes = Counter(_ballot(picture) for picture in reader.sample(SAMPLE))
+    if votes:
+        return votes.most_common(1)[0][0]
+    # None of the sample can be decoded: whatever can be decides.
+    for picture in reader.sample(None):
+        return _ballot(picture)
     return _Vote(Form((1, 1), np.dtype(np.uint8)))
 
 
@@ -195,9 +196,10 @@ class _Writers:
         settings: FrameSettings | None,
         differences: DifferenceSettings | None,
         vote: _Vote,
+        jpeg: bool,
     ) -> None:
         length = len(night.refs)
-        self._frames = None if settings is None else FramesWriter(night, settings, vote, length)
+        self._frames = None if settings is None else FramesWriter(night, settings, vote, jpeg, length)
         self._differences = (
             None
             if differences is None
@@ -231,13 +233,13 @@ class FramesWriter:
     ``colour`` (time, y, x, channel) when it is kept. Series along time: the rest of an exposure.
     """
 
-    def __init__(self, night: Night, settings: FrameSettings, vote: _Vote, length: int) -> None:
+    def __init__(self, night: Night, settings: FrameSettings, vote: _Vote, jpeg: bool, length: int) -> None:
         self._store = NightStore(night.workspace, frames_path(night.unit))
         self._group = self._store.create(described("Frames", night.station, night.unit))
         self._series: list[Exposure] = []
         self._jpeg: JpegShardWriter | None = None
         self._arrays: dict[str, FrameWriter] = {}
-        self._make_arrays(settings, vote, _all_jpeg(night.refs), max(1, length))
+        self._make_arrays(settings, vote, jpeg, max(1, length))
 
     def _make_arrays(self, settings: FrameSettings, vote: _Vote, jpeg: bool, length: int) -> None:
         shard = shard_frames(vote.form.frame_bytes)
@@ -309,11 +311,6 @@ class FramesWriter:
         self._store.finish()
 
 
-def _all_jpeg(refs: Sequence[FrameRef]) -> bool:
-    # A frame named .jpg holds a JPEG or is rejected, however frames are kept.
-    return all(ref.key.lower().endswith(JPEG_ENDINGS) for ref in refs if ref.reason is None)
-
-
 def _without_pixels(found: Exposure) -> Exposure:
     picture = replace(found.picture, gray=_NO_PIXELS, colour=None, timemap=None)
     return replace(found, picture=picture, data=b"")
@@ -348,8 +345,7 @@ def read_frame(
     if "frame" in group and len(found):
         frame: Levels = group["frame"][int(found[0])]
         return frame
-    receipt = next((n for n in list_receipts(workspace, f"frames/{unit}") if not n.failed), None)
-    recorded = read_objects(workspace, receipt) if receipt else ()
+    recorded = read_objects(workspace, unit)
     refs = tuple(ref for ref in recorded if key.startswith(ref.key))
     exposure = NightReader(archive, station, refs).find(key)
     if exposure is None:

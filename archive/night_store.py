@@ -92,10 +92,6 @@ def described(product: str, station: Station, unit: StationNight) -> dict[str, A
         "title": f"{product} of {station.id}, night {unit.night}",
         "source": f"camera {station.id}, layout {station.layout}",
         "station": station.id,
-        "network": station.network,
-        "latitude_deg": station.latitude_deg,
-        "longitude_deg": station.longitude_deg,
-        "height_msl_m": station.height_msl_m,
     }
 
 

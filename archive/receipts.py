@@ -5,7 +5,7 @@ that a listing tells what is current without opening a file::
 
     receipts/<stage>/<station>/<night>/<fingerprint>.json
 
-Beside the receipt of the frames lies what the archive held then, ``<fingerprint>.objects.json.gz``.
+What the archive held when a night was last made lies in ``receipts/objects/<station>/<night>/``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,26 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from nightsift.archive.errors import NightsiftError
 from nightsift.archive.layouts import FrameRef
 from nightsift.archive.nights import StationNight
 from nightsift.archive.stores import Workspace
 
 FINGERPRINT_DIGITS = 20
+OBJECTS = "receipts/objects"
+OBJECTS_ENDING = ".json.gz"
+_OBJECTS_KEY = re.compile(
+    OBJECTS
+    + r"/(?P<station>[^/]+)/(?P<night>\d{4}-(?:0[1-9]|1[0-2])-(?:[0-2]\d|3[01]))/(?P<digest>[0-9a-f]+)"
+    + re.escape(OBJECTS_ENDING)
+)
 
 
 def fingerprint(**parts: Any) -> str:
@@ -61,7 +71,10 @@ class ReceiptName:
         if len(parts) != 5 or not parts[4].endswith(".json"):
             return None
         stem = parts[4].removesuffix(".json")
-        unit = StationNight(parts[2], date.fromisoformat(parts[3]))
+        try:
+            unit = StationNight(parts[2], date.fromisoformat(parts[3]))
+        except ValueError:
+            return None
         return cls(parts[1], unit, stem.removesuffix(".failed"), stem.endswith(".failed"))
 
 
@@ -97,19 +110,42 @@ def write_receipt(workspace: Workspace, name: ReceiptName, content: Mapping[str,
     workspace.write(name.key, text.encode())
 
 
-def write_objects(workspace: Workspace, name: ReceiptName, refs: Iterable[FrameRef]) -> None:
-    """Keep what the archive held when a product was made, so that what vanishes later can be told."""
+def objects_digest(refs: Iterable[FrameRef]) -> str:
+    """Digest of a night's objects, whatever is made of them."""
+    return fingerprint(objects=sorted((ref.key, ref.size, ref.etag) for ref in refs))
+
+
+def list_objects(workspace: Workspace) -> dict[StationNight, str]:
+    """The digest of what each night was last made from, from a listing alone."""
+    found: dict[StationNight, str] = {}
+    for key in workspace.names(OBJECTS):
+        if match := _OBJECTS_KEY.fullmatch(key):
+            unit = StationNight(match["station"], date.fromisoformat(match["night"]))
+            found[unit] = match["digest"]
+    return found
+
+
+def write_objects(workspace: Workspace, unit: StationNight, refs: Sequence[FrameRef]) -> None:
+    """Keep what the archive held when a night was made, so that what vanishes later can be told."""
     rows = [(r.key, r.size, r.etag, r.start_utc.isoformat() if r.start_utc else None, r.reason) for r in refs]
-    workspace.write(_objects_key(name), gzip.compress(json.dumps(rows).encode(), mtime=0))
+    key = f"{OBJECTS}/{unit}/{objects_digest(refs)}{OBJECTS_ENDING}"
+    workspace.write(key, gzip.compress(json.dumps(rows).encode(), mtime=0))
+    workspace.delete(name for name in workspace.names(f"{OBJECTS}/{unit}") if name != key)
 
 
-def read_objects(workspace: Workspace, name: ReceiptName) -> tuple[FrameRef, ...]:
-    """The objects that a receipt's product was made from."""
-    rows = json.loads(gzip.decompress(workspace.read(_objects_key(name))))
+def read_objects(workspace: Workspace, unit: StationNight) -> tuple[FrameRef, ...]:
+    """The objects that a night was last made from; empty if that is not known.
+
+    Raises
+    ------
+    NightsiftError
+        What was kept is damaged.
+    """
+    rows = [row for key in workspace.names(f"{OBJECTS}/{unit}")[-1:] for row in _rows(workspace, key)]
     return tuple(
         FrameRef(
-            name.unit.station,
-            name.unit.night,
+            unit.station,
+            unit.night,
             datetime.fromisoformat(start) if start else None,
             key,
             size,
@@ -120,8 +156,25 @@ def read_objects(workspace: Workspace, name: ReceiptName) -> tuple[FrameRef, ...
     )
 
 
-def _objects_key(name: ReceiptName) -> str:
-    return f"{_folder(name)}/{name.fingerprint}.objects.json.gz"
+def _rows(workspace: Workspace, key: str) -> list[tuple[str, int, str, str | None, str | None]]:
+    try:
+        rows: list[tuple[str, int, str, str | None, str | None]] = json.loads(
+            gzip.decompress(workspace.read(key))
+        )
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise NightsiftError(
+            f"{key} is damaged",
+            expected="the list of what a night was made from",
+            found=f"{type(error).__name__}: {error}",
+            mend="remove it: the archive is then taken as it is",
+        ) from error
+    return rows
+
+
+def forget_night(workspace: Workspace, unit: StationNight, stages: Iterable[str]) -> None:
+    """Remove the receipts of a night, and the memory of what it was made from; its products stay."""
+    for stage in (*stages, "objects"):
+        workspace.delete(workspace.names(f"receipts/{stage}/{unit}"))
 
 
 def _folder(name: ReceiptName) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from nightsift.archive.backends import Backend, StoredObject, open_backend
-from nightsift.archive.errors import ConfigurationError, NightsiftError
+from nightsift.archive.errors import ConfigurationError, NightsiftError, Unreadable
 from nightsift.archive.faults import fault_of, request_errors, storage_error
 from nightsift.archive.retries import Retries
 from nightsift.archive.zarr_store import WorkspaceStore
@@ -83,7 +83,7 @@ class Archive:
         ------
         StorageError
             The archive itself does not answer any more.
-        NightsiftError
+        Unreadable
             The archive answers, but an object of ``keys`` cannot be read; names it.
         """
         return list(_threads().map(self._read, keys))
@@ -120,7 +120,7 @@ class Archive:
             raise storage_error(self.url, error) from error
         with request_errors(self.url):
             self.retries.call(self._backend.page, "", "")
-        raise NightsiftError(
+        raise Unreadable(
             f"{key} was listed but cannot be read",
             found=f"{type(error).__name__}: {error}".splitlines()[0],
             mend="run again if the archive changed meanwhile; else give this user the right to read it",

@@ -13,8 +13,10 @@ REASONS = {
     "unparsable-name": "the name tells no time",
     "nonexistent-time": "the clocks jump over the civil time in the name",
     "duplicate-time": "another frame has the same start",
+    "overlap": "a longer exposure begins before this one",
     "implausible-time": "before 1990, or in the future when it was listed",
     "wrong-night": "it lies in the archive or folder of another night",
+    "unreadable": "listed, but the archive does not give it",
     "corrupt": "empty, cut off, or not an image",
     "unsupported": "a kind of image that is not read",
     "too-large": "more pixels or bytes than a frame may have",
@@ -23,6 +25,7 @@ REASONS = {
     "daylight": "the Sun was up",
     "first": "no earlier frame in the night to subtract",
     "gap": "the frame before began too long ago",
+    "other-exposure": "the frame before was exposed for more than 1.5 times as long, or as short",
     "failed": "a stage failed on this night; see `nightsift status`",
     "unprocessed": "this night was not part of any run yet",
 }

@@ -10,7 +10,14 @@ from nightsift.archive import differences, frames
 from nightsift.archive.errors import ConfigurationError, UsageError
 from nightsift.archive.layouts import LAYOUTS, FrameRef, Inventory, Unclaimed, explain, inventory, readable
 from nightsift.archive.nights import StationNight
-from nightsift.archive.receipts import ReceiptName, fingerprint, list_receipts, read_objects
+from nightsift.archive.receipts import (
+    ReceiptName,
+    fingerprint,
+    list_objects,
+    list_receipts,
+    objects_digest,
+    read_objects,
+)
 from nightsift.archive.rms_stations import complete_stations
 from nightsift.archive.stations import Station, Stations
 from nightsift.archive.stores import StoredObject
@@ -54,6 +61,8 @@ class UnitPlan:
     vanished
         Keys that its frames were made from and that the archive does not hold any more. Until that is
         accepted the night is held as it was recorded: ``refs`` are those that were read.
+    waiting
+        Number of new or replaced files that wait until then.
     reads_for_differences
         Whether differences are made from the archive, because frames are not kept.
     """
@@ -66,6 +75,7 @@ class UnitPlan:
     failed: tuple[ReceiptName, ...]
     selected: bool
     vanished: tuple[str, ...] = ()
+    waiting: int = 0
     reads_for_differences: bool = False
 
     def reads_archive(self, stage: str) -> bool:
@@ -105,12 +115,15 @@ class Plan:
         With what the archive told of them.
     notes
         What a person should know of how the stations were filled.
+    dropped
+        Nights that vanished from the archive, and whose loss is accepted.
     """
 
     units: tuple[UnitPlan, ...]
     unclaimed: Unclaimed
     stations: Stations
     notes: tuple[str, ...] = ()
+    dropped: tuple[StationNight, ...] = ()
 
     @property
     def selected(self) -> tuple[UnitPlan, ...]:
@@ -150,7 +163,8 @@ def make_plan(
     receipts = list_receipts(config.workspace)
     planner = _Planner(config, stations, selection, receipts, accept_missing)
     units = tuple(planner.units(found))
-    if not any(unit.selected for unit in units):
+    dropped = planner.dropped(found)
+    if not dropped and not any(unit.selected for unit in units):
         nights = sorted(u.unit.night for u in units)
         raise UsageError(
             "the selection holds no night",
@@ -159,7 +173,7 @@ def make_plan(
             found=f"station {selection.station or 'any'}, from {selection.begin} to {selection.end}",
             mend="change --station, --from or --to",
         )
-    return Plan(units, found.unclaimed, stations, notes)
+    return Plan(units, found.unclaimed, stations, notes, dropped)
 
 
 def _refuse_nothing(found: Inventory, stations: Stations, url: str) -> None:
@@ -195,24 +209,33 @@ class _Planner:
     ) -> None:
         self._config, self._stations, self._selection = config, stations, selection
         self._receipts, self._accept_missing = receipts, accept_missing
-        self._ingested: dict[StationNight, ReceiptName] = {
-            name.unit: name for name in receipts if name.stage == STAGES[0] and not name.failed
-        }
+        self._recorded = list_objects(config.workspace)
 
     def units(self, found: Inventory) -> Iterator[UnitPlan]:
         """Every night of the archive, and those that vanished from it, sorted."""
-        gone = set() if self._accept_missing else set(self._ingested) - set(found.nights)
-        known = (unit for unit in gone if unit.station in self._stations)
+        gone = (unit for unit in self._recorded if unit not in found.nights)
+        known = (unit for unit in gone if unit.station in self._stations and not self._accepted(unit))
         for unit in sorted({*found.nights, *known}, key=lambda u: (u.station, u.night)):
             yield self._unit(unit, found.nights.get(unit, ()))
 
+    def dropped(self, found: Inventory) -> tuple[StationNight, ...]:
+        """Nights that vanished from the archive, and whose loss is accepted."""
+        return tuple(u for u in self._recorded if u not in found.nights and self._accepted(u))
+
+    def _accepted(self, unit: StationNight) -> bool:
+        return self._accept_missing and unit in self._selection
+
     def _unit(self, unit: StationNight, refs: tuple[FrameRef, ...]) -> UnitPlan:
-        plan = self._compared(unit, refs)
-        if STAGES[0] not in plan.stale or unit not in self._ingested or self._accept_missing:
-            return plan
-        recorded = read_objects(self._config.workspace, self._ingested[unit])
-        vanished = {ref.key for ref in recorded} - {ref.key for ref in refs}
-        return replace(self._compared(unit, recorded), vanished=tuple(sorted(vanished))) if vanished else plan
+        if self._accepted(unit) or self._recorded.get(unit) in (None, objects_digest(refs)):
+            return self._compared(unit, refs)
+        recorded = read_objects(self._config.workspace, unit)
+        before = {ref.key: ref.etag for ref in recorded}
+        vanished = before.keys() - {ref.key for ref in refs}
+        if not vanished:
+            return self._compared(unit, refs)
+        waiting = sum(before.get(ref.key) != ref.etag for ref in refs)
+        held = self._compared(unit, recorded)
+        return replace(held, vanished=tuple(sorted(vanished)), waiting=waiting)
 
     def _compared(self, unit: StationNight, refs: tuple[FrameRef, ...]) -> UnitPlan:
         config = self._config

@@ -82,6 +82,7 @@ def _vanished(plan: Plan) -> list[dict[str, Any]]:
             "unit": str(unit.unit),
             "frames": len(unit.vanished),
             "examples": unit.vanished[:3],
+            "waiting": unit.waiting,
             "blocked": unit.blocked,
         }
         for unit in plan.selected
@@ -101,6 +102,8 @@ def show_vanished(nights: Sequence[Mapping[str, Any]]) -> None:
         "restore the files, or take the archive as it is with --accept-missing.",
         soft_wrap=True,
     )
+    if waiting := sum(night["waiting"] for night in nights):
+        out.print(f"{waiting:,} new or replaced files of these nights wait until then.")
 
 
 def show_plan(values: Mapping[str, Any]) -> None:

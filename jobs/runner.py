@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from nightsift.archive.receipts import ReceiptName, read_receipt
+from nightsift.archive.receipts import ReceiptName, forget_night, read_receipt
 from nightsift.catalogs.release import (
     NightSource,
     ReleaseSettings,
@@ -74,6 +74,8 @@ def run_plan(
     ConfigurationError
         The release's name is taken.
     """
+    for unit in plan.dropped:
+        forget_night(config.workspace, unit, STAGES)
     chains = list(_chains(config, plan, last_stage))
     if not chains and last_stage == RELEASE and _adopt(config, release_state(plan, config), None):
         return RunReport((), None)

@@ -165,7 +165,8 @@ def _versions() -> Mapping[str, str]:
 def _ingest(step: Step) -> Receipts:
     along = step.along if step.along and begin_product(step.workspace, step.along) else None
     found = ingest_night(step.night, step.frames, step.difference if along else None)
-    write_objects(step.workspace, step.name, step.refs)
+    unread = {item.key for item in found.rejected if item.reason == "unreadable"}
+    write_objects(step.workspace, step.name.unit, [ref for ref in step.refs if ref.key not in unread])
     said = {"made_from": step.made_from, "settings": asdict(step.frames), **_said_of_frames(found)}
     if along is None:
         return {step.name: said}

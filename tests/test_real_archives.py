@@ -60,7 +60,8 @@ def test_a_night_folder_of_rms_describes_its_station(archive):
     assert frames["exposure_s"].values[0] == pytest.approx(10.24)
     assert frames["timemap"].shape == frames["frame"].shape == (1, 720, 1280)
     assert frames["rate_hz"].values[0] == 25
-    assert frames.attrs["latitude_deg"] == pytest.approx(51.8831)
+    (release,) = (config.parent / "workspace" / "releases").glob("*/release.json")
+    assert json.loads(release.read_text())["stations"][0]["latitude_deg"] == pytest.approx(51.8831)
 
 
 @pytest.mark.parametrize(

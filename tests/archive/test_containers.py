@@ -16,7 +16,7 @@ from nightsift.archive.errors import BadFrame
 from nightsift.archive.frames import FrameSettings, ingest_night
 from nightsift.archive.layouts import inventory
 from nightsift.archive.stations import Stations
-from nightsift.archive.stores import Archive
+from nightsift.archive.stores import Archive, Workspace
 from tests.archive.one_night import PLACE, UNIT, encoded, noisy, write_night
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numcodecs codecs", "ignore:Consolidated metadata")
@@ -80,10 +80,9 @@ def ingested_loose(folder, files):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_members_are_read_in_the_order_wanted_within_a_bounded_memory(tmp_path, name, monkeypatch):
+def test_members_are_read_in_the_order_wanted_within_a_bounded_memory(tmp_path, name):
     files = frames_of_a_night()
     pack(tmp_path / name, files)
-    monkeypatch.setattr(containers, "BATCH_BYTES", 3 * max(map(len, files.values())))
     opened = []
 
     def opener():
@@ -91,7 +90,7 @@ def test_members_are_read_in_the_order_wanted_within_a_bounded_memory(tmp_path, 
         return (tmp_path / name).open("rb")
 
     members = sorted(list_members(opener, name).members, key=lambda m: m.path, reverse=True)
-    read = list(read_members(opener, name, members))
+    read = list(read_members(opener, name, members, 3 * max(map(len, files.values()))))
     assert [(member.path, data) for member, data in read] == sorted(files.items(), reverse=True)
     assert len(opened) >= 5
 
@@ -138,7 +137,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     pack(tmp_path / "a.zip", {"bomb.jpg": bytes(1001)})
     opener = (tmp_path / "a.zip").open
     (member,) = list_members(lambda: opener("rb"), "a.zip").members
-    ((_, data),) = read_members(lambda: opener("rb"), "a.zip", [member])
+    ((_, data),) = read_members(lambda: opener("rb"), "a.zip", [member], 10**6)
     assert isinstance(data, BadFrame)
     assert data.reason == "too-large"
 
@@ -156,3 +155,24 @@ def test_a_locked_zip_says_so(tmp_path):
     _, found = ingested(tmp_path)
     assert found.reasons == {"corrupt": 2}
     assert "password" in found.rejected[0].detail
+
+
+def test_a_night_whose_sampled_members_are_all_damaged_keeps_the_others(tmp_path):
+    files = frames_of_a_night(25)
+    damaged = {name: data[:40] if i % 3 == 0 else data for i, (name, data) in enumerate(files.items())}
+    pack(tmp_path / "archive" / "A" / "20220914.tar.gz", damaged)
+    _, found = ingested(tmp_path)
+    assert found.frames == 16
+    assert found.reasons == {"corrupt": 9}
+
+
+def test_jpeg_files_of_an_archive_are_kept_as_they_are(tmp_path):
+    files = frames_of_a_night(6)
+    pack(tmp_path / "archive" / "A" / "20220914.tar", files)
+    night, _ = ingested(tmp_path)
+    found = ingest_night(replace(night, workspace=Workspace(str(tmp_path / "kept"))), FrameSettings("jpeg"))
+    assert found.frames == 6
+    stored = xr.open_zarr(tmp_path / "kept" / "frames" / f"{UNIT}.zarr")
+    assert "Jpeg" in repr(stored["frame"].encoding)
+    shard = next(path for path in (tmp_path / "kept").rglob("c/0/0/0"))
+    assert all(data in shard.read_bytes() for data in files.values())

@@ -12,7 +12,7 @@ from nightsift.archive.errors import NightsiftError, StorageError
 from nightsift.archive.exclusions import Exclusion
 from nightsift.archive.frames import FrameSettings, ingest_night, read_frame
 from nightsift.archive.layouts import FrameRef
-from nightsift.archive.receipts import ReceiptName, write_objects, write_receipt
+from nightsift.archive.receipts import write_objects
 from tests.archive.one_night import UNIT, encoded, jpeg_night, noisy, without_refs, write_night
 from tests.conftest import products
 
@@ -40,12 +40,37 @@ def test_memory_does_not_grow_with_the_night(tmp_path):
     assert long < 1.6 * short  # five times as many frames; a shard may be under way or not
 
 
-def test_a_frame_that_vanishes_after_the_listing_is_an_error_of_that_night(tmp_path):
-    """Not a reason in the ledger: it may be back tomorrow, and the night would never be read again."""
-    night = jpeg_night(tmp_path, noisy(5))
+@pytest.mark.parametrize("broken", ["gone", "dangling"])
+def test_a_file_that_the_archive_does_not_give_costs_no_night(tmp_path, broken):
+    night = jpeg_night(tmp_path, noisy(25))
     (tmp_path / "archive" / "2.jpg").unlink()
-    with pytest.raises(NightsiftError, match=r"2\.jpg was listed but cannot be read"):
-        ingest_night(night, FrameSettings())
+    if broken == "dangling":
+        (tmp_path / "archive" / "2.jpg").symlink_to("nowhere")
+    found = ingest_night(night, FrameSettings())
+    assert found.frames == 24
+    ((only),) = found.rejected
+    assert (only.key, only.reason) == ("2.jpg", "unreadable")
+
+
+def test_a_file_named_jpg_holds_a_jpeg_however_frames_are_kept(tmp_path):
+    files = {f"{i}.jpg": encoded(frame) for i, frame in enumerate(noisy(6))}
+    files["3.jpg"] = encoded(noisy(1)[0], ".png")
+    for keep in ("jpeg", "zstd"):
+        found = ingest_night(write_night(tmp_path / keep, files), FrameSettings(keep))
+        assert found.reasons == {"unsupported": 1}
+
+
+def test_of_overlapping_exposures_the_longer_is_kept_and_unlike_ones_are_no_pair(tmp_path, shared):
+    """A clip of 293 frames ends with a short block; the next clip begins before that block does."""
+    clip = (shared / "freeture" / "meteor4.flv").read_bytes()
+    night = write_night(tmp_path, {"a.flv": clip, "b.flv": clip, "c.flv": clip}, cadence_s=10, exposure_s=10)
+    starts = [night.refs[0].start_utc + timedelta(seconds=s) for s in (0, 10.1, 40)]
+    refs = tuple(replace(ref, start_utc=start) for ref, start in zip(night.refs, starts, strict=True))
+    found = ingest_night(replace(night, refs=refs), FrameSettings(), DifferenceSettings())
+    assert {item.key: item.reason for item in found.rejected} == {"a.flv#256": "overlap"}
+    assert opened(night)["key"].values.tolist() == ["a.flv", "b.flv", "b.flv#256", "c.flv", "c.flv#256"]
+    reasons = opened(night, "differences")["reason"].values.tolist()
+    assert reasons == ["first", "", "other-exposure", "other-exposure", "other-exposure"]
 
 
 def test_an_archive_that_vanishes_stops_the_run(tmp_path):
@@ -112,9 +137,7 @@ def test_frames_that_are_not_kept_leave_their_ledger_and_can_be_read_from_the_ar
     ingest_night(night, FrameSettings(keep_frames=False), DifferenceSettings())
     assert "frame" not in opened(night)
     assert opened(night)["key"].values.tolist() == [f"{number}.jpg" for number in range(8)]
-    name = ReceiptName("frames", UNIT, "ab")
-    write_objects(night.workspace, name, night.refs)
-    write_receipt(night.workspace, name, {})
+    write_objects(night.workspace, UNIT, night.refs)
     frame = read_frame(night.archive, night.workspace, night.station, UNIT, "5.jpg")
     assert np.array_equal(frame, cv2.imread(str(tmp_path / "archive" / "5.jpg"), 0))
     with pytest.raises(NightsiftError, match="holds no frames"):

@@ -84,6 +84,45 @@ def test_a_night_that_vanished_stays_in_the_releases_until_that_is_accepted(proc
         pd.read_parquet(workspace / "releases" / name / "coverage") for name in ("before", "after")
     )
     assert len(after) == len(before) - 1
+    assert run(config)["release"] == "after"  # accepted once, for good
+
+
+def test_accepting_the_loss_at_one_station_leaves_the_others_held(processed):
+    config, archive = processed
+    paths = sorted(archive.rglob("*.jpg"))
+    for path in (paths[5], paths[-5]):
+        path.unlink()
+    run(config, "--station", "SIM001", "--accept-missing")
+    (held,) = planned(config)["vanished"]
+    assert held["unit"].startswith("SIM002")
+
+
+def test_new_files_of_a_held_night_are_told(processed):
+    config, archive = processed
+    path = sorted(archive.rglob("*.jpg"))[5]
+    path.rename(path.with_name(f"image-{int(path.stem.split('-')[1]) + 3}.jpg"))
+    (held,) = planned(config)["vanished"]
+    assert (held["frames"], held["waiting"]) == (1, 1)
+
+
+def test_what_vanished_is_still_known_after_a_run_that_was_lost(processed):
+    config, archive = processed
+    workspace = config.parent / "workspace"
+    for receipt in (workspace / "receipts" / "frames").rglob("*.json"):
+        receipt.unlink()  # as a run leaves it that was killed while it made the frames anew
+    sorted(archive.rglob("*.jpg"))[5].unlink()
+    (held,) = planned(config)["vanished"]
+    assert held["blocked"]
+
+
+def test_a_damaged_memory_of_the_archive_is_named(processed):
+    config, archive = processed
+    sorted(archive.rglob("*.jpg"))[5].unlink()
+    for path in (config.parent / "workspace" / "receipts" / "objects").rglob("*.gz"):
+        path.write_bytes(b"damaged")
+    said = nightsift("plan", config, code=1).stderr
+    assert "receipts/objects/" in said
+    assert "is damaged" in said
 
 
 def test_a_new_model_scores_a_night_whose_files_vanished(processed, package, tmp_path):
