@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import tarfile
 import zipfile
@@ -9,13 +11,19 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, BinaryIO, Protocol, Self
+from types import SimpleNamespace
+from typing import IO, Any, BinaryIO, Protocol, Self
 
 from nightsift.archive.errors import BadFrame
 
 MEMBER_BYTES = 256 * 2**20  # a larger member is no frame; keeps a bomb from filling the memory
 BATCH_BYTES = 128 * 2**20  # members held at once where they do not lie in the order they are wanted
 MEMBERS = 100_000
+NAME_BYTES = 2**20  # of one long name or set of extended attributes, which the library reads whole
+NAME_TYPES = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 
 Opener = Callable[[], BinaryIO]
 
@@ -143,8 +151,22 @@ def _opened(open_archive: Opener, key: str) -> Iterator[_Reader]:
             with zipfile.ZipFile(raw) as archive:
                 yield _zip_members(archive)
         else:
-            with tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Header) as archive:
+            with tarfile.open(fileobj=_unpacked(raw), mode="r|", tarinfo=_Header) as archive:
                 yield _tar_members(archive)
+
+
+def _unpacked(raw: BinaryIO) -> Any:
+    """The bytes of a tar archive, unpacked as they are asked for.
+
+    The library's own streams unpack each 10 KiB at once, of which bzip2 can make gigabytes.
+    """
+    magic = raw.read(3)
+    raw.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        return SimpleNamespace(read=gzip.GzipFile(fileobj=raw).read1)
+    if magic == b"BZh":
+        return SimpleNamespace(read=bz2.BZ2File(raw).read1)
+    return raw
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[tuple[Member, Callable[[], IO[bytes] | None]]]:
@@ -165,7 +187,17 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[tuple[Member, Callable[[]
 
 
 class _Header(tarfile.TarInfo):
-    """Notes the mark at the end of an archive, without which the library takes a cut for the end."""
+    """Notes the mark at the end of an archive, without which the library takes a cut for the end.
+
+    Refuses names that would fill the memory.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:  # type: ignore[override]
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in NAME_TYPES and header.size > NAME_BYTES:
+            raise tarfile.ReadError(f"a name of {header.size:,} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:

@@ -1,7 +1,10 @@
 """Archives of a night give what the same files give loose."""
 
+import bz2
+import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -140,6 +143,38 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     ((_, data),) = read_members(lambda: opener("rb"), "a.zip", [member], 10**6)
     assert isinstance(data, BadFrame)
     assert data.reason == "too-large"
+
+
+NAME_TYPES = [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X"]
+
+
+@pytest.mark.parametrize(("name", "opened"), [("a.tar.bz2", bz2.open), ("a.tar.gz", gzip.open)])
+@pytest.mark.parametrize("kind", [*NAME_TYPES, tarfile.REGTYPE])
+def test_a_small_archive_never_fills_the_memory(tmp_path, name, opened, kind):
+    with opened(tmp_path / name, "wb") as file:
+        for path, type_, blocks in (("first.jpg", tarfile.REGTYPE, 1), ("bomb", kind, 32 * 2**11)):
+            header = tarfile.TarInfo(path)
+            header.type, header.size = type_, 512 * blocks
+            file.write(header.tobuf() + bytes(header.size))
+        file.write(bytes(1024))
+    tracemalloc.start()
+    try:
+        found = list_members(lambda: (tmp_path / name).open("rb"), name)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2**20
+    assert found.members[0].path == "first.jpg"
+    assert (found.fault is None) == (kind == tarfile.REGTYPE)
+
+
+def test_long_names_are_read(tmp_path):
+    name = f"{'deep/' * 100}ü.jpg"
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        found = list_members(lambda: (tmp_path / "a.tar").open("rb"), "a.tar")
+        assert ([member.path for member in found.members], found.fault) == ([name], None)
 
 
 def test_a_locked_zip_says_so(tmp_path):
