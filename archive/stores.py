@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, BinaryIO, NoReturn, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from nightsift.archive.backends import Backend, StoredObject, open_backend
 from nightsift.archive.errors import ConfigurationError, NightsiftError, Unreadable
@@ -32,6 +32,8 @@ SECRET_ENDINGS = (
     *("key", "key_id", "secret", "token", "password", "passphrase", "passwd", "connection_string"),
     *("auth", "authorization", "signature", "sig"),
 )
+# A name alone is a token over HTTP, and an account or a container elsewhere. A port is no password.
+PASSWORD_IN_URL = re.compile(r"(?i)https?://[^/?#\s]*@|://[^/?#\s]*:(?!\d*[/?#])\S*@")
 
 
 @dataclass(frozen=True)
@@ -252,13 +254,10 @@ def refuse_secrets(url: str, options: Mapping[str, Any], where: str) -> None:
     Raises
     ------
     ConfigurationError
-        An option is named like a secret, or the URL holds one; neither is repeated.
+        An option is named like a secret, or a URL holds one, that of an option too; neither is repeated.
     """
-    parts = urlsplit(url)
-    named = [*_names(options), *(name for name, _ in parse_qsl(parts.query))]
-    found = [name for name in named if name.lower().endswith(SECRET_ENDINGS)]
-    if parts.password is not None:
-        found.append("url")
+    named = (*_named(url, "url"), *_named(options, ""))
+    found = dict.fromkeys(name for name, value in named if _is_secret(name, value))
     if found:
         raise ConfigurationError(
             f"{where} holds a secret: {', '.join(found)}",
@@ -268,8 +267,19 @@ def refuse_secrets(url: str, options: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _names(options: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        yield name
-        if isinstance(value, Mapping):
-            yield from _names(value)
+def _is_secret(name: str, value: object) -> bool:
+    told = isinstance(value, str) and PASSWORD_IN_URL.search(value)
+    return bool(told) or name.lower().endswith(SECRET_ENDINGS)
+
+
+def _named(value: object, name: str) -> Iterator[tuple[str, object]]:
+    """All that options and the queries of their URLs hold, each value with its nearest name."""
+    yield name, value
+    if isinstance(value, Mapping):
+        for inner_name, inner in value.items():
+            yield from _named(inner, str(inner_name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _named(inner, name)
+    elif isinstance(value, str) and "://" in value:
+        yield from parse_qsl(value.partition("?")[2])

@@ -233,6 +233,11 @@ def test_a_wrong_password_stops_at_once(workspace, monkeypatch):
         ("https://here/archive?sig=hunter2", {}),
         ("sftp://here", {"password": "hunter2"}),
         ("webdav://here", {"auth": ["me", "hunter2"]}),
+        ("s3://here", {"endpoint_url": "http://me:hunter2@here:9000"}),
+        ("s3://here", {"endpoint_url": "http://me:hun/ter2hunter2@here"}),
+        ("s3://here", {"client_kwargs": {"proxies": [{"http": "http://hunter2@here"}]}}),
+        ("s3://here", {"endpoint_url": "https://here/?token=hunter2"}),
+        ("s3://me:hunter2@[here", {}),
     ],
 )
 def test_secrets_are_refused_without_repeating_them(url, options):
@@ -241,9 +246,11 @@ def test_secrets_are_refused_without_repeating_them(url, options):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["sftp://observer@here/archive", "abfs://container@account/archive"])
+@pytest.mark.parametrize(
+    "url", ["sftp://observer@here/archive", "abfs://container@account/archive", "sftp://here:22/home/me@here"]
+)
 def test_a_name_in_a_url_is_no_secret(url):
-    refuse_secrets(url, {}, "[archive]")
+    refuse_secrets(url, {"target": url, "endpoint_url": "http://here:9000"}, "[archive]")
 
 
 def test_an_unknown_scheme_names_the_url():
