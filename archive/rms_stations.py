@@ -183,7 +183,7 @@ def _numbers(found: Mapping[str, object], names: Mapping[str, str]) -> dict[str,
 def _number(value: object) -> float | None:
     try:
         number = float(value) if isinstance(value, (str, int, float)) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

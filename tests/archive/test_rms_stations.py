@@ -123,7 +123,16 @@ def test_damaged_settings_tell_nothing(text):
     assert values_or_refusal(read_config, text) in ({}, "refused")
 
 
-DAMAGED_JSON = ["", "[]", "1", '{"lat": "north"}', '{"lat": NaN}', "[" * 99_999, '{"lat": [1]}']
+DAMAGED_JSON = [
+    "",
+    "[]",
+    "1",
+    '{"lat": "north"}',
+    '{"lat": NaN}',
+    "[" * 99_999,
+    '{"lat": [1]}',
+    f'{{"lat": {10**400}}}',
+]
 
 
 @pytest.mark.parametrize("text", DAMAGED_JSON)
