@@ -44,6 +44,13 @@ NOTHING_THERE = Fault(
     "correct the url in the configuration",
 )
 
+REFUSED = "the store refuses these credentials"
+# A folder has neither credentials nor a server.
+OF_A_FOLDER = {
+    REFUSED: ("this user may not read or write there", "give this user the permission"),
+    UNREACHABLE[0]: ("the folder does not answer", "check that its disk is there and mounted"),
+}
+
 # Libraries, servers and operating systems share no error codes, only words.
 # The first fault that fits is told.
 FAULTS = (
@@ -94,9 +101,9 @@ FAULTS = (
             "permission",
             "169.254.",  # where a library looks for credentials when the environment has none
         ),
-        "the store refuses these credentials",
-        "for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to an account that may use it; "
-        "for a folder give this user the permission",
+        REFUSED,
+        "for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to an account that may use it, "
+        "for another store FSSPEC_<SCHEME>_<OPTION>, such as FSSPEC_SFTP_PASSWORD",
     ),
     Fault(
         (
@@ -194,5 +201,8 @@ def request_errors(url: str, *, missing_is_fault: bool = True) -> Iterator[None]
 def storage_error(url: str, error: Exception) -> StorageError:
     """What to tell of an error of the store at ``url``."""
     fault = fault_of(error)
+    what, mend = fault.what, fault.mend
+    if url.partition("://")[0] in ("file", "local", url):
+        what, mend = OF_A_FOLDER.get(what, (what, mend))
     told = [f"{type(error).__name__}: {error}".splitlines()[0][:300], *getattr(error, "__notes__", [])]
-    return StorageError(f"{url}: {fault.what}", found=", ".join(told), mend=fault.mend)
+    return StorageError(f"{url}: {what}", found=", ".join(told), mend=mend)

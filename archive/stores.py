@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any, BinaryIO, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
-from nightsift.archive.backends import Backend, StoredObject, open_backend
+from nightsift.archive.backends import UNREADABLE, Backend, StoredObject, open_backend
 from nightsift.archive.errors import ConfigurationError, NightsiftError, Unreadable
 from nightsift.archive.faults import fault_of, request_errors, storage_error
 from nightsift.archive.retries import Retries
@@ -68,6 +68,8 @@ class Archive:
 
     def objects(self) -> Iterator[StoredObject]:
         """Everything in the archive, sorted by key.
+
+        A sub-folder that this user may not read is told by one object named ``(unreadable folder)`` in it.
 
         Raises
         ------
@@ -204,7 +206,12 @@ class Workspace:
     def _keys(self, prefix: str) -> list[str]:
         try:
             with request_errors(self.url, missing_is_fault=False):
-                return [item.key for item in _listed(self._backend, self.retries, prefix)]
+                keys = [item.key for item in _listed(self._backend, self.retries, prefix)]
+                # Products that cannot be seen would be made again and told as missing.
+                for key in keys:
+                    if key.endswith(UNREADABLE):
+                        raise PermissionError(f"{key}: Permission denied")
+                return keys
         except FileNotFoundError:
             return []
 

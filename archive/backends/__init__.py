@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from nightsift.archive.backends.base import READ_TIMEOUT_S, Backend, StoredObject
+from nightsift.archive.backends.base import READ_TIMEOUT_S, UNREADABLE, Backend, StoredObject
 from nightsift.archive.backends.bucket import Bucket, BucketOptions, aws_environment
 from nightsift.archive.backends.folder import Folder
 from nightsift.archive.backends.remote import Remote, S3Files, Sftp
 
-__all__ = ["Backend", "StoredObject", "open_backend"]
+__all__ = ["UNREADABLE", "Backend", "StoredObject", "open_backend"]
 
 # Any of these tells where a bucket is.
 PLACES = {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"}

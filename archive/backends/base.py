@@ -13,6 +13,9 @@ READ_TIMEOUT_S = 15.0  # without a byte
 TAGS = ("ETag", "etag", "e_tag", "md5Hash")
 CHANGED = ("mtime", "modified", "last_modified", "LastModified", "modify", "created")
 
+# What a listing shows in place of what lies in a folder that this user may not read.
+UNREADABLE = "(unreadable folder)"
+
 
 @dataclass(frozen=True)
 class StoredObject:

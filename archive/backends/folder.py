@@ -12,7 +12,7 @@ from pathlib import Path
 import obstore
 from obstore.store import LocalStore
 
-from nightsift.archive.backends.base import StoredObject
+from nightsift.archive.backends.base import UNREADABLE, StoredObject
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,10 @@ class Folder:
     path: Path
 
     def page(self, prefix: str, after: str) -> tuple[list[StoredObject], str | None]:
-        """See `Backend.page`; links are followed, but not round in circles."""
+        """See `Backend.page`; links are followed, but not round in circles.
+
+        A folder in it that may not be read is told as one object named `UNREADABLE`.
+        """
         return list(_walk(self.path / prefix, prefix, frozenset())), None
 
     def size(self, key: str) -> int:
@@ -69,6 +72,9 @@ def _walk(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Iterato
                 yield StoredObject(key, 0, "")  # a link to nowhere is an object that cannot be read
                 continue
             if stat.S_ISDIR(found.st_mode):
-                yield from _walk(folder / entry.name, key, above | {(own.st_dev, own.st_ino)})
+                try:
+                    yield from _walk(folder / entry.name, key, above | {(own.st_dev, own.st_ino)})
+                except PermissionError:
+                    yield StoredObject(f"{key}/{UNREADABLE}", 0, "")
             elif stat.S_ISREG(found.st_mode):
                 yield StoredObject(key, found.st_size, f"{found.st_mtime:.6f}-{found.st_size}")

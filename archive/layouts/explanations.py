@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from nightsift.archive.backends import UNREADABLE
 from nightsift.archive.layouts.claims import Claim
 from nightsift.archive.layouts.containers import is_container
 from nightsift.archive.layouts.known import LAYOUTS
@@ -27,6 +28,8 @@ def explain(key: str, stations: Stations) -> tuple[str, ...]:
     tuple of str
         Sentences for a person, the most telling first; empty where nothing is alike.
     """
+    if key.endswith(UNREADABLE):
+        return ("this user may not read the folder: give the permission if frames lie in it",)
     claims = {name: claim for name, layout in LAYOUTS.items() if (claim := _claim(layout, key))}
     if claims:
         refused = (_refused(name, claim, stations) for name, claim in claims.items())

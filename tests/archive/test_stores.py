@@ -1,5 +1,6 @@
 """One contract for every workspace and every archive, whatever holds it."""
 
+import errno
 import os
 import pickle
 import tarfile
@@ -10,7 +11,9 @@ import fsspec
 import pytest
 
 from nightsift.archive.errors import ConfigurationError, NightsiftError, StorageError
+from nightsift.archive.layouts import explain
 from nightsift.archive.retries import Retries
+from nightsift.archive.stations import Stations
 from nightsift.archive.stores import Archive, Workspace, refuse_secrets
 from tests.servers.sftp import PASSWORD
 
@@ -195,6 +198,44 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     archive = Archive(str(tmp_path / "archive"))
     assert [item.key for item in archive.objects()] == ["A/itself", "B/x.jpg"]
     assert archive.fetch(["B/x.jpg"]) == [b"one"]
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A folder in which ``lost+found`` may not be read, which root could."""
+    for name in ("A/x.jpg", "lost+found/y.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"one")
+    (tmp_path / "lost+found").chmod(0)
+    scandir = os.scandir
+
+    def refusing(path):
+        if not Path(path).stat().st_mode & 0o400:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    yield tmp_path
+    (tmp_path / "lost+found").chmod(0o700)
+
+
+def test_a_locked_folder_is_told_and_costs_an_archive_nothing_else(locked):
+    keys = [item.key for item in Archive(str(locked)).objects()]
+    assert keys == ["A/x.jpg", "lost+found/(unreadable folder)"]
+    (why,) = explain(keys[1], Stations((), "stations.toml"))
+    assert "give the permission" in why
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize(
+    "list_it",
+    [lambda url: list(Archive(url + "/lost+found").objects()), lambda url: Workspace(url).names("")],
+)
+def test_a_locked_store_asks_for_the_permission_and_no_credentials(locked, scheme, list_it):
+    with pytest.raises(StorageError, match="give this user the permission") as caught:
+        list_it(f"{scheme}{locked}")
+    assert "AWS" not in str(caught.value)
+    assert "credentials" not in str(caught.value)
 
 
 def test_a_replaced_file_has_another_tag(tmp_path):
