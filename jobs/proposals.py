@@ -99,9 +99,13 @@ def _proposal(config: Configuration, station: Station, units: Sequence[UnitPlan]
     except Exception as error:
         # A plan is needed most where frames are odd: whatever they do is told, and the plan goes on.
         return Proposal(station.id, fault=f"{type(error).__name__}: {error}")
-    return Proposal(
-        station.id, len(alike), *found, fault="" if alike else "none of its frames could be looked at"
-    )
+    return Proposal(station.id, len(alike), *found, fault="" if alike else _nothing_seen(units))
+
+
+def _nothing_seen(units: Sequence[UnitPlan]) -> str:
+    if all(is_container(ref.key) for unit in units for ref in unit.refs):
+        return "its frames lie in archives; proposals need loose files"
+    return "none of its frames could be looked at"
 
 
 def _sampled(refs: Sequence[FrameRef], count: int) -> tuple[FrameRef, ...]:

@@ -95,6 +95,15 @@ def test_frames_that_cannot_be_read_never_fail_a_plan(captioned, tmp_path):
     assert proposal["lines"] == []
 
 
+def test_frames_in_archives_of_a_night_are_told_as_such(captioned, tmp_path):
+    (station,) = (tmp_path / "archive").iterdir()
+    for night in sorted(path for path in station.rglob("*") if path.is_dir() and any(path.glob("*.jpg"))):
+        shutil.make_archive(str(night), "zip", night)
+        shutil.rmtree(night)
+    (proposal,) = planned(captioned)["proposals"]
+    assert proposal["fault"] == "its frames lie in archives; proposals need loose files"
+
+
 def test_frames_that_vanish_on_the_way_never_fail_a_plan(captioned, tmp_path):
     config = Configuration.read(captioned)
     plan = make_plan(config)
