@@ -134,12 +134,14 @@ def status(
     """Show progress by station and stage, and failures with their reasons."""
     config = Configuration.read(config_path)
     values = report.status_values(config, make_plan(config))
-    if picture is not None:
-        from nightsift.jobs.calendar import draw_calendars
+    try:
+        if picture is not None:
+            from nightsift.jobs.calendar import draw_calendars
 
-        values["picture"] = str(picture)
-        draw_calendars(config, picture)
-    (report.show_json if as_json else report.show_status)(values)
+            draw_calendars(config, picture)
+            values["picture"] = str(picture)
+    finally:
+        (report.show_json if as_json else report.show_status)(values)
 
 
 def _selection(station: str | None, begin: datetime | None, end: datetime | None) -> Selection:

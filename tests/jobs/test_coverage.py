@@ -67,7 +67,11 @@ def test_a_selected_run_tells_of_every_night(gappy):
 
 
 def test_a_station_s_year_is_drawn(gappy, tmp_path):
-    nightsift("status", gappy, "--picture", tmp_path / "year.png", code=2)  # nothing to draw yet
+    early = nightsift("status", gappy, "--picture", tmp_path / "year.png", code=2)
+    assert "there is no release yet" in early.stderr
+    assert "SIM001" in early.stdout
+    assert "Latest release: none yet" in early.stdout
+    assert "Calendar" not in early.stdout
     run(gappy, "--from", "2021-11-01")
     said = json.loads(nightsift("status", gappy, "--picture", tmp_path / "year.png", "--json").stdout)
     assert said["picture"] == str(tmp_path / "year.png")
