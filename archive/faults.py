@@ -31,7 +31,10 @@ class Fault:
         return self.tries > ONCE
 
 
-UNREACHABLE = "the store cannot be reached", "check that the server is up and that endpoint_url names it"
+UNREACHABLE = (
+    "the store cannot be reached",
+    "check that the server is up and that url or endpoint_url names it",
+)
 
 NO_BUCKET = Fault(
     ("nosuchbucket", "no such bucket", "bucket does not exist"),

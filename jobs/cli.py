@@ -13,6 +13,7 @@ import typer
 
 from nightsift import __version__
 from nightsift.archive.errors import NightsiftError
+from nightsift.archive.retries import give_up
 from nightsift.jobs import model_cli, release_cli, report
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.options import AsJson, ConfigPath
@@ -166,6 +167,7 @@ class Stopped(BaseException):
 
 
 def _stop(number: int, _: FrameType | None) -> None:
+    give_up()
     raise Stopped(number)
 
 

@@ -10,12 +10,15 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from nightsift.archive.backends.base import READ_TIMEOUT_S, UNREADABLE, Backend, StoredObject
-from nightsift.archive.backends.bucket import Bucket, BucketOptions, aws_environment
+from nightsift.archive.backends.bucket import SERVER, Bucket, BucketOptions, aws_environment
 from nightsift.archive.backends.folder import Folder
 from nightsift.archive.backends.remote import Remote, S3Files, Sftp
+from nightsift.archive.settings import validate
 
 __all__ = ["UNREADABLE", "Backend", "StoredObject", "open_backend"]
 
@@ -34,6 +37,39 @@ def open_backend(url: str, options: tuple[tuple[str, Any], ...]) -> Backend:
     return _opened(url, json.dumps(dict(options), sort_keys=True, default=str), aws_environment())
 
 
+class _S3Settings(BaseModel):
+    """What we understand of the options of an S3 store; s3fs understands more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    bucket: Annotated[str, Field(pattern=r"^[\w.:-]+$")]
+    endpoint_url: Annotated[str, Field(pattern=SERVER)] | None = None
+    region: str | None = None
+    anon: bool = False
+    client_kwargs: Mapping[str, Any] = {}
+    read_timeout_s: Annotated[float, Field(gt=0)] = READ_TIMEOUT_S
+
+    def s3fs_options(self) -> dict[str, Any]:
+        options = {**(self.model_extra or {}), "anon": self.anon, "client_kwargs": dict(self.client_kwargs)}
+        if self.endpoint_url:
+            options["endpoint_url"] = self.endpoint_url
+        if self.region:
+            options["client_kwargs"]["region_name"] = self.region
+        return options
+
+    def bucket_options(self, variables: Mapping[str, str]) -> BucketOptions | None:
+        """For obstore; None where it would miss the server or the credentials, or is not told all."""
+        client = self.client_kwargs
+        endpoint = self.endpoint_url or client.get("endpoint_url", "")
+        region = self.region or client.get("region_name", "")
+        known = not self.model_extra and client.keys() <= {"endpoint_url", "region_name"}
+        signed = self.anon or {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= variables.keys()
+        placed = endpoint or region or not PLACES.isdisjoint(variables)
+        if known and signed and placed:
+            return BucketOptions(endpoint, region, self.anon, self.read_timeout_s)
+        return None
+
+
 @lru_cache(maxsize=16)
 def _opened(url: str, options_json: str, environment: tuple[tuple[str, str], ...]) -> Backend:
     options = json.loads(options_json)
@@ -44,26 +80,8 @@ def _opened(url: str, options_json: str, environment: tuple[tuple[str, str], ...
         return Sftp(url, options)
     if scheme != "s3":
         return Remote(url, options)
-    timeout_s = float(options.pop("read_timeout_s", READ_TIMEOUT_S))
-    region = {"region_name": options.pop("region")} if "region" in options else {}
-    options["client_kwargs"] = {**options.get("client_kwargs", {}), **region}
-    files = S3Files(url, options, timeout_s)
-    known = _bucket_options(options, dict(environment), timeout_s)
+    named = {**options, "bucket": rest.partition("/")[0]}
+    settings = validate(_S3Settings, named, f"url and storage_options of {url}")
+    files = S3Files(url, settings.s3fs_options(), settings.read_timeout_s)
+    known = settings.bucket_options(dict(environment))
     return Bucket(url, known, files) if known else files
-
-
-def _bucket_options(
-    options: Mapping[str, Any], variables: Mapping[str, str], timeout_s: float
-) -> BucketOptions | None:
-    """What s3fs is told, for obstore; None where obstore would miss the server or the credentials."""
-    client = options["client_kwargs"]
-    endpoint = options.get("endpoint_url") or client.get("endpoint_url") or ""
-    region = client.get("region_name", "")
-    anonymous = bool(options.get("anon"))
-    known = options.keys() <= {"endpoint_url", "anon", "client_kwargs"}
-    known = known and client.keys() <= {"endpoint_url", "region_name"}
-    signed = anonymous or {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= variables.keys()
-    placed = endpoint or region or not PLACES.isdisjoint(variables)
-    if known and signed and placed:
-        return BucketOptions(endpoint, region, anonymous, timeout_s)
-    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from obstore.store import S3Store
 
 from nightsift.archive.backends.base import READ_TIMEOUT_S, StoredObject
 from nightsift.archive.backends.remote import PAGE_OBJECTS, S3Files
+from nightsift.archive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
 
 SLOWEST_BYTES_PER_S = 1e6  # an upload has no bytes to wait for: its time is its size
+SERVER = r"^https?://[^\s/@]+(/\S*)?$"
+IN_ONE_CHUNK = 2**40
 BEHIND_THE_END = "status code: 416"
 
 
@@ -98,7 +102,8 @@ class Bucket:
         if not _is_plain(key):
             return self._odd.read(key, start, stop)
         try:
-            return bytes(obstore.get(self._reads, self._path(key), options=_range(start, stop)).bytes())
+            found = obstore.get(self._reads, self._path(key), options=_range(start, stop))
+            return b"".join(found.stream(min_chunk_size=IN_ONE_CHUNK))  # cheaper than bytes(found.bytes())
         except BaseError as error:
             if BEHIND_THE_END in str(error):
                 return b""
@@ -137,6 +142,12 @@ def _client(
     variables = dict(environment)
     named = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL") or ""
     endpoint = options.endpoint_url or named
+    if endpoint and not re.match(SERVER, endpoint):
+        raise ConfigurationError(
+            f"{endpoint} is not the address of an S3 server",
+            expected="such as https://s3.example.org",
+            mend="correct endpoint_url, or AWS_ENDPOINT_URL in the environment",
+        )
     chosen: S3Config = {"virtual_hosted_style_request": False, "skip_signature": options.anonymous}
     # Signing what is sent would cost as much as all else that an upload costs; TLS does it better.
     chosen |= {"unsigned_payload": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from threading import RLock
 from typing import Any
@@ -32,34 +32,50 @@ class Remote:
         self._opened: tuple[Any, str] | None = None
 
     def _open(self) -> tuple[Any, str]:
-        try:
-            filesystem, root = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)
-        except (ValueError, ImportError, TypeError) as error:
-            raise ConfigurationError(
-                f"the store {self._url} cannot be opened",
-                expected="a folder, or a URL and storage_options that fsspec knows",
-                found=str(error),
-                mend="correct its url and storage_options, or install the package that is named above",
-            ) from error
+        filesystem, root = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)
         return filesystem, root.rstrip("/")
 
     @contextmanager
     def _using(self) -> Iterator[tuple[Any, str]]:
         try:
             with self._lock:
-                opened = self._opened = self._opened or self._open()
+                opened = self._opened = self._opened or self._refusing(self._open)
             with nullcontext() if opened[0].async_impl else self._lock:
                 yield opened
-        except (FileNotFoundError, ConfigurationError):
-            raise
         except Exception as error:
-            self._opened = None
-            if fault_of(error) is NOTHING_THERE:
-                raise FileNotFoundError(str(error)) from error
-            if isinstance(error, OSError):
+            told = self._told(error)
+            if not isinstance(told, FileNotFoundError):
+                self._opened = None
+            if told is error:
                 raise
-            # Filesystems share no base class of errors.
-            raise OSError(f"{type(error).__name__}: {error}") from error
+            raise told from error
+
+    def _refusing(self, open_store: Callable[[], tuple[Any, str]]) -> tuple[Any, str]:
+        try:
+            return open_store()
+        except (ValueError, ImportError, TypeError) as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> ConfigurationError:
+        return ConfigurationError(
+            f"the store {self._url} cannot be opened",
+            expected="a folder, or a URL and storage_options that fsspec knows",
+            found=str(error),
+            mend="correct its url and storage_options, or install the package that is named above",
+        )
+
+    def _told(self, error: Exception) -> Exception:
+        """An error as one of the few kinds that callers know: filesystems share no base class of errors."""
+        cause = error.__cause__
+        if isinstance(error, FileNotFoundError) and cause is not None and fault_of(cause).passing:
+            return OSError(f"{type(cause).__name__}: {cause}")  # a web server that is down
+        if isinstance(error, TypeError) and "keyword argument" in str(error):
+            return self._refusal(error)
+        if isinstance(error, OSError | ConfigurationError):
+            return error
+        if fault_of(error) is NOTHING_THERE:
+            return FileNotFoundError(str(error))
+        return OSError(f"{type(error).__name__}: {error}")
 
     def page(self, prefix: str, after: str) -> tuple[list[StoredObject], str | None]:
         """See `Backend.page`."""

@@ -2,6 +2,7 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 from tenacity import wait_none
@@ -109,3 +110,20 @@ def test_an_archive_behind_faults_is_read_whole(hasty, s3, common_bucket, s3_env
             assert file.read() == keys[-1].encode() * 1000
     assert set(proxy.spoiled) == set(KINDS)
     assert archive.retries.number > 0
+
+
+def test_a_run_that_is_stopped_waits_for_no_store(monkeypatch):
+    stopping = Event()
+    monkeypatch.setattr(retries, "_STOPPING", stopping)
+    made = []
+
+    def request():
+        made.append(1)
+        retries.give_up()
+        raise TimeoutError("timed out")
+
+    with pytest.raises(TimeoutError):
+        Retries().call(request)
+    with pytest.raises(StorageError, match="being stopped"):
+        Retries().call(request)
+    assert made == [1]

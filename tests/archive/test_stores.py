@@ -271,6 +271,7 @@ def test_a_wrong_password_stops_at_once(workspace, monkeypatch):
         ("s3://here", {"endpoint_url": "https://here", "secret": "hunter2"}),
         ("s3://here", {"client_kwargs": {"AWS_Secret_Access_Key": "hunter2"}}),
         ("s3://me:hunter2@here", {}),
+        ("s3://here", {"endpoint_url": "https://me:hunter2@here"}),
         ("https://here/archive?sig=hunter2", {}),
         ("sftp://here", {"password": "hunter2"}),
         ("webdav://here", {"auth": ["me", "hunter2"]}),
@@ -292,6 +293,28 @@ def test_secrets_are_refused_without_repeating_them(url, options):
 )
 def test_a_name_in_a_url_is_no_secret(url):
     refuse_secrets(url, {"target": url, "endpoint_url": "http://here:9000"}, "[archive]")
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://", {}),
+        ("s3:///prefix", {}),
+        ("s3://two words/prefix", {}),
+        ("s3://here", {"endpoint_url": "here"}),
+        ("s3://here", {"endpoint_url": "https://two words"}),
+        ("s3://here", {"client_kwargs": {"endpoint_url": "https://two words"}}),
+        ("s3://here", {"client_kwargs": 5}),
+        ("s3://here", {"read_timeout_s": "soon"}),
+        ("s3://here", {"read_timeout_s": -1}),
+        ("s3://here", {"nonsense": True}),
+        ("sftp://127.0.0.1/here", {"nonsense": True}),
+    ],
+)
+def test_what_cannot_lead_to_a_store_is_refused(s3, url, options):
+    for ask in (Workspace(url, tuple(options.items())).names, Archive(url, tuple(options.items())).open):
+        with pytest.raises(ConfigurationError, match="mend: "):
+            ask("a")
 
 
 def test_an_unknown_scheme_names_the_url():
