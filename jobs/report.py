@@ -169,6 +169,7 @@ def run_values(config: Configuration, plan: Plan, report: RunReport) -> dict[str
         "stations": len({unit.unit.station for unit in plan.selected}),
         "nights": len(plan.selected),
         "frames": sum(len(unit.refs) for unit in plan.selected),
+        "release_frames": counts.get("frames_present"),
         "candidates": counts.get("candidates"),
         "unprocessed": counts.get("unprocessed"),
         "stages": {stage: {"nights": done[stage], "seconds": round(seconds[stage], 2)} for stage in STAGES},
@@ -187,7 +188,8 @@ def show_run(values: Mapping[str, Any]) -> None:
     if not values["changed"]:
         out.print(f"Nothing to do. Latest release: {values['release'] or 'none yet'}")
         return
-    columns = ("stations", "nights", "frames", "candidates", *(f"{stage} s" for stage in STAGES))
+    # An archive of a night is one file of many frames.
+    columns = ("stations", "nights", "files", "candidates", *(f"{stage} s" for stage in STAGES))
     candidates = "-" if values["candidates"] is None else values["candidates"]
     seconds = (f"{values['stages'][stage]['seconds']:.1f}" for stage in STAGES)
     row = (values["stations"], values["nights"], values["frames"], candidates, *seconds)
@@ -201,7 +203,8 @@ def show_run(values: Mapping[str, Any]) -> None:
             "run without --station, --from and --to to take them in."
         )
     url = values["release_url"]
-    out.print(f"Release {values['release']} lies in {url}\nRead it:\n", soft_wrap=True)
+    frames = "" if values["release_frames"] is None else f", {values['release_frames']:,} frames,"
+    out.print(f"Release {values['release']}{frames} lies in {url}\nRead it:\n", soft_wrap=True)
     out.print(
         "  import pandas as pd\n"
         f'  candidates = pd.read_parquet("{url}/candidates")\n'

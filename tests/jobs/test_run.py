@@ -174,11 +174,13 @@ def test_plan_status_list_and_show_speak_json(finished):
     assert json.loads(nightsift("release", "show", config, "--json").stdout)["release"] == "first"
 
 
-def test_people_get_tables_and_the_lines_that_read_the_catalogue(configure):
+def test_people_get_tables_and_the_lines_that_read_the_catalogue(configure, simulated):
     config = configure()
     assert "Nothing was written" in nightsift("plan", config).stdout
     assert not (config.parent / "workspace").exists()
     said = nightsift("run", config, "--cluster", "serial")
+    assert " files " in said.stdout
+    assert f", {len(simulated.keys())} frames, lies in" in said.stdout
     assert 'pd.read_parquet("' in said.stdout
     lines = [line.strip() for line in said.stdout.splitlines() if line.startswith("  ")]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd="/")
