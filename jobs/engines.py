@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from nightsift.archive.errors import StorageError
 from nightsift.jobs.steps import Step, StepResult, run_step, write_failure
 
+# The profiler looks at all threads, which can block a worker for good until Python 3.12 (CPython 106883).
+_LOCAL = {"distributed.scheduler.worker-saturation": 1.0, "distributed.worker.profile.enabled": False}
 Chain = tuple[Step, ...]  # the stale stages of one station-night, in order
 CHAINS_PER_WORKER = 2  # keeps workers busy without a graph that grows with the archive
 
@@ -138,7 +140,7 @@ def _dask(cluster: str, workers: int) -> Iterator[Engine]:
         # One step at a time on a worker: when it dies, no other step is suspected. One thread a process: a
         # classifier gives the same bytes only when it works with one thread.
         with (
-            dask_config.set({"distributed.scheduler.worker-saturation": 1.0}),
+            dask_config.set(_LOCAL),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
