@@ -19,7 +19,7 @@ Sky = NDArray[np.bool_]
 
 RISE_BLOCK_PX = 16
 SAMPLE_STEP = 4  # noise and brightness are measured on every fourth row and column
-_STRIP_BYTES = 336 * 1024  # what is worked on at once has to stay in the core's cache
+_STRIP_BYTES = 192 * 1024  # what is worked on at once has to stay in the core's cache
 _CENTRAL = (0.158655, 0.841345)  # one standard deviation to each side of a normal distribution's centre
 _BRIM = np.ones((1, RISE_BLOCK_PX), np.uint8)
 
