@@ -10,14 +10,25 @@ from tests.conftest import products, untrained
 from tests.jobs.test_run import nightsift, run
 
 
-@pytest.fixture
-def processed(tmp_path, simulated, configure):
-    """A private copy of the archive, processed once."""
-    archive = tmp_path / "archive"
-    shutil.copytree(simulated.archive, archive)
-    config = configure(archive=archive)
+@pytest.fixture(scope="module")
+def processed_once(tmp_path_factory, simulated, package):
+    """A copy of the archive, processed once."""
+    folder = tmp_path_factory.mktemp("processed")
+    shutil.copytree(simulated.archive, folder / "archive")
+    config = folder / "nightsift.toml"
+    config.write_text(
+        f'[archive]\nurl = "archive"\nstations = "{simulated.folder}/stations.toml"\n'
+        f'[workspace]\nurl = "workspace"\n[model]\npackage = "{package}"\n'
+    )
     run(config, "--release", "before")
-    return config, archive
+    return folder
+
+
+@pytest.fixture
+def processed(tmp_path, processed_once):
+    """A private copy of all of it, to be changed."""
+    shutil.copytree(processed_once, tmp_path / "copy")
+    return tmp_path / "copy" / "nightsift.toml", tmp_path / "copy" / "archive"
 
 
 def planned(config, *words):
