@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nightsift.models.localise import bounding_box, grad_cam, peak_position, strongest
+from nightsift.models.localise import bounding_box, heat_map, peak_position, strongest
 from nightsift.models.networks import Network, fold_batch_norm, normalise
 from nightsift.models.package import METEOR, ModelPackage
 from nightsift.models.recipe import Recipe
@@ -167,7 +167,7 @@ def best_device() -> torch.device:
 @torch.inference_mode()
 def _evaluate(images: Tensor, network: Network, meteor: int) -> NDArray[np.float32]:
     first, last = network.body(images)
-    heat = strongest(grad_cam(last, network.head.grad_cam_weights(meteor, last[0, 0].numel())))
+    heat = strongest(heat_map(network.head, last, meteor))
     score = network.head(last).softmax(1)
     x, y = peak_position(first, heat)
     rows = torch.cat([score, x[:, None], y[:, None], bounding_box(heat > 0)], dim=1)
@@ -177,7 +177,7 @@ def _evaluate(images: Tensor, network: Network, meteor: int) -> NDArray[np.float
 @torch.inference_mode()
 def _heat(images: Tensor, network: Network, meteor: int) -> NDArray[np.float32]:
     last = network.body(images)[1]
-    heat = grad_cam(last, network.head.grad_cam_weights(meteor, last[0, 0].numel()))
+    heat = heat_map(network.head, last, meteor)
     return np.asarray(heat.cpu().numpy(), np.float32)
 
 

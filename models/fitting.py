@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from nightsift.archive.errors import ConfigurationError
 from nightsift.models.augment import Augmentation, augment
+from nightsift.models.heads import LinearHead
 from nightsift.models.networks import Network, normalise
 from nightsift.models.package import METEOR
 from nightsift.models.recipe import Recipe
@@ -109,17 +110,16 @@ class Fitting:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16"):
             _, last = self._network.body(inputs)
             loss = cross_entropy(self._network.head(last), labels)
-            if (cells >= 0).any():
-                loss = loss + self._cell_loss(last, cells)
+            if isinstance(self._network.head, LinearHead) and (cells >= 0).any():
+                loss = loss + self._cell_loss(self._network.head.cells(last), cells)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._schedule.step()
         return float(loss.detach())
 
-    def _cell_loss(self, last: Tensor, cells: Tensor) -> Tensor:
+    def _cell_loss(self, logits: Tensor, cells: Tensor) -> Tensor:
         # Nearly all cells show nothing; weighed down, they are about two thirds of the sum.
-        logits = self._network.head.cells(last)
         weight = torch.ones(logits.shape[1], device=logits.device)
         weight[self._rest] = _REST_CELL_WEIGHT
         return cross_entropy(logits.float(), cells, weight, ignore_index=-1)

@@ -6,23 +6,54 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
+from nightsift.models.heads import Head, LinearHead
 
-def grad_cam(last: Tensor, weights: Tensor) -> Tensor:
-    """Heat map of Grad-CAM.
+
+def heat_map(head: Head, last: Tensor, class_index: int) -> Tensor:
+    """Heat map of a class, from the maps that the body already gave: the body is never run twice.
+
+    The weights are the closed form of a linear head; of another head, the gradient through that head alone.
+    Both work in inference mode.
 
     Parameters
     ----------
+    head
+        What stands on the body, in evaluation mode.
     last
         Maps of the last convolution, (n, channels, height, width).
-    weights
-        Mean gradient of the class's logit with respect to each map, (channels,).
+    class_index
+        The class whose logit is explained.
 
     Returns
     -------
     torch.Tensor
         (n, height, width), zero where the maps speak against the class.
     """
-    return relu(torch.einsum("nchw,c->nhw", last, weights))
+    if isinstance(head, LinearHead):
+        return grad_cam(last, head.grad_cam_weights(class_index, last[0, 0].numel()))
+    with torch.inference_mode(False), torch.enable_grad():
+        maps = last.detach().clone().requires_grad_()
+        # Pictures do not speak to each other in evaluation mode: the sum gives each its own gradient.
+        (gradient,) = torch.autograd.grad(head(maps)[:, class_index].sum(), maps)
+    return grad_cam(last, gradient.mean((2, 3)))
+
+
+def grad_cam(last: Tensor, weights: Tensor) -> Tensor:
+    """Heat map of Grad-CAM (Selvaraju et al. 2017, equation 2).
+
+    Parameters
+    ----------
+    last
+        Maps of the last convolution, (n, channels, height, width).
+    weights
+        Mean gradient of the class's logit with respect to each map, (channels,) or (n, channels).
+
+    Returns
+    -------
+    torch.Tensor
+        (n, height, width), zero where the maps speak against the class.
+    """
+    return relu(torch.einsum("nchw,nc->nhw", last, weights.expand(len(last), -1)))
 
 
 def strongest(heat: Tensor) -> Tensor:

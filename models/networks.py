@@ -1,4 +1,4 @@
-"""Networks: ResNet bodies (He et al. 2016) under one linear head."""
+"""Networks: ResNet bodies (He et al. 2016) under one of several heads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models import ResNet, resnet18, resnet34
+from torchvision.models import ResNet, resnet18, resnet34, resnet50, resnet101
 
+from nightsift.models.heads import HEADS, Head
 from nightsift.models.recipe import Recipe
 
-_RESNETS: Final = {"resnet18": resnet18, "resnet34": resnet34}
+_RESNETS: Final = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50, "resnet101": resnet101}
 
 
 class Body(nn.Module):
@@ -26,42 +27,12 @@ class Body(nn.Module):
         self.rest = nn.Sequential(resnet.layer2, resnet.layer3, resnet.layer4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps of shape (n, 64, size/4, size/4) and (n, 512, size/32, size/32)."""
+        """Maps of shape (n, c, size/4, size/4) and (n, 8 c, size/32, size/32).
+
+        c is 64; 256 of ``resnet50`` and ``resnet101``.
+        """
         first = self.first(self.stem(images))
         return first, self.rest(first)
-
-
-class Head(nn.Module):
-    """Mean and maximum of each map, then one linear layer.
-
-    The maximum keeps a trail that fills one cell of 49 from being averaged away. Since the layer is linear,
-    the weights of Grad-CAM (Selvaraju et al. 2017) have a closed form, and no gradient is computed.
-    """
-
-    def __init__(self, channels: int, classes: int, dropout: float = 0.2) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * channels, classes)
-
-    def forward(self, last: Tensor) -> Tensor:
-        """Logits (n, classes) of maps (n, channels, height, width)."""
-        pooled = torch.cat([last.mean((2, 3)), last.amax((2, 3))], dim=1)
-        logits: Tensor = self.linear(self.dropout(pooled))
-        return logits
-
-    def cells(self, last: Tensor) -> Tensor:
-        """Logits (n, classes, height, width) of each cell, judged as a picture of its own."""
-        of_mean, of_maximum = self.linear.weight.chunk(2, dim=1)
-        logits = torch.einsum("nchw,kc->nkhw", last, of_mean + of_maximum)
-        return logits + self.linear.bias[:, None, None]
-
-    def grad_cam_weights(self, class_index: int, cells: int) -> Tensor:
-        """Mean over a map of ``cells`` cells of the gradient of a class's logit, (channels,).
-
-        Every cell passes 1/cells of the weight of its mean, and the maximum passes its weight once.
-        """
-        of_mean, of_maximum = self.linear.weight[class_index].chunk(2)
-        return (of_mean + of_maximum) / cells
 
 
 class Network(nn.Module):
@@ -77,18 +48,29 @@ class Network(nn.Module):
         return logits
 
 
-def build(architecture: str, classes: int) -> Network:
+def build(architecture: str, classes: int, head: str = "mean-max") -> Network:
     """An untrained network: He initialisation.
 
     Parameters
     ----------
     architecture
-        ``resnet18`` or ``resnet34``.
+        ``resnet18``, ``resnet34``, ``resnet50`` or ``resnet101``.
     classes
         Number of classes.
+    head
+        A name of `heads.HEADS`.
     """
-    resnet = _RESNETS[architecture](weights=None)
-    return Network(Body(resnet), Head(resnet.fc.in_features, classes))
+    return on_body(untrained(architecture), classes, head)
+
+
+def untrained(architecture: str) -> ResNet:
+    """A ResNet of torchvision, before training."""
+    return _RESNETS[architecture](weights=None)
+
+
+def on_body(resnet: ResNet, classes: int, head: str) -> Network:
+    """The body of torchvision's ResNet under a new head."""
+    return Network(Body(resnet), HEADS[head](resnet.fc.in_features, classes))
 
 
 def normalise(gray: Tensor, recipe: Recipe) -> Tensor:

@@ -37,7 +37,8 @@ def _with_meteor(classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
-Architecture = Literal["resnet18", "resnet34"]
+Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+HeadName = Literal["mean-max", "average", "fastai", "galindo"]
 Classes = Annotated[tuple[str, ...], AfterValidator(_with_meteor)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -47,6 +48,7 @@ class _Description(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     architecture: Architecture
+    head: HeadName = "mean-max"
     classes: Classes
     threshold: Probability
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,6 +71,7 @@ class ModelPackage:
     recipe: Recipe
     sha256: str
     folder: Path
+    head: HeadName = "mean-max"
 
     @classmethod
     def load(cls, package: str, base: Path | None = None) -> Self:
@@ -89,7 +92,7 @@ class ModelPackage:
         folder = _find(package, base or Path())
         source = str(folder / DESCRIPTION)
         described = parse_toml(_Description, _read(folder / DESCRIPTION).decode("utf-8", "replace"), source)
-        meaning = described.model_dump(mode="json", exclude={"sha256"})
+        meaning = _meaning(described.model_dump(mode="json", exclude={"sha256"}))
         digest = _digest(meaning, _read(folder / WEIGHTS))
         if digest != described.sha256:
             raise ConfigurationError(
@@ -121,13 +124,13 @@ class ModelPackage:
                 mend="run again: the new package makes the scores stale",
             )
         tensors = self._tensors()
-        network = build(self.architecture, len(self.classes))
+        network = build(self.architecture, len(self.classes), self.head)
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
             raise ConfigurationError(
                 f"{self.folder / WEIGHTS} does not fit its architecture",
-                expected=f"the weights of {self.architecture} with {len(self.classes)} classes",
+                expected=f"weights of {self.architecture} with {len(self.classes)} classes under {self.head}",
                 found=str(error),
                 mend=f"name the right architecture and classes in {DESCRIPTION} and save the package anew",
             ) from error
@@ -161,10 +164,11 @@ def save_package(
     threshold: float,
     recipe: Recipe,
     card: str,
+    head: HeadName = "mean-max",
 ) -> ModelPackage:
     """Write a model package and read it back.
 
-    Convolutions and the linear layer are stored in half precision, all else as it is.
+    Convolutions and linear layers are stored in half precision, all else as it is.
 
     Raises
     ------
@@ -179,13 +183,15 @@ def save_package(
     }
     _refuse_non_finite(tensors, f"the network {name!r}")
     weights = save(tensors)
-    meaning = {
+    values = {
         "name": name,
         "architecture": architecture,
+        "head": head,
         "classes": list(classes),
         "threshold": threshold,
         "recipe": recipe.model_dump(mode="json"),
     }
+    meaning = _meaning(values)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(weights)
     described = {"sha256": _digest(meaning, weights), **meaning}
@@ -227,6 +233,11 @@ def _read(path: Path) -> bytes:
             found=str(error),
             mend="restore the file from where the package came from",
         ) from error
+
+
+def _meaning(values: Mapping[str, Any]) -> dict[str, Any]:
+    # Packages from before there was a choice of heads keep their digest.
+    return {key: value for key, value in values.items() if (key, value) != ("head", "mean-max")}
 
 
 def _digest(meaning: Mapping[str, Any], weights: bytes) -> str:

@@ -1,16 +1,18 @@
 import pytest
 import torch
+from captum.attr import LayerGradCam
 
-from nightsift.models.localise import bounding_box, grad_cam, peak_position
+from nightsift.models.heads import HEADS
+from nightsift.models.localise import bounding_box, heat_map, peak_position
 from nightsift.models.networks import build, fold_batch_norm
 
 
-@pytest.fixture(scope="module")
-def network():
+def as_if_trained(head):
+    """Every residual branch and every normalisation speaks."""
     torch.manual_seed(1)
-    network = build("resnet18", 3)
-    for module in network.modules():  # as if trained: every residual branch speaks
-        if isinstance(module, torch.nn.BatchNorm2d):
+    network = build("resnet18", 3, head)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
@@ -18,29 +20,49 @@ def network():
 
 
 @pytest.fixture(scope="module")
+def network():
+    return as_if_trained("mean-max")
+
+
+@pytest.fixture(scope="module")
 def images():
     return torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(2))
 
 
-def grad_cam_by_autograd(network, image, class_index):
-    """Selvaraju et al. 2017, equations 1 and 2, with a hook on the last block of the whole network."""
-    kept = {}
-    hook = network.body.rest[-1].register_forward_hook(lambda module, args, out: kept.update(last=out))
-    logits = network(image[None])
-    hook.remove()
-    (gradient,) = torch.autograd.grad(logits[0, class_index], kept["last"])
-    alpha = gradient.mean((2, 3), keepdim=True)
-    return (alpha * kept["last"]).sum(1).relu()[0].detach()
-
-
-@pytest.mark.parametrize("class_index", [0, 1, 2])
-def test_the_closed_form_is_the_gradient(network, images, class_index):
+@pytest.mark.parametrize("head", HEADS)
+def test_one_pass_of_the_body_gives_the_grad_cam_of_captum_for_every_head(head, images):
+    """Captum takes the gradient with hooks on the whole network."""
+    network = as_if_trained(head)
+    passes = []
+    counting = network.body.register_forward_hook(lambda *_: passes.append(1))
     with torch.inference_mode():
         last = network.body(images)[1]
-        heat = grad_cam(last, network.head.grad_cam_weights(class_index, last[0, 0].numel()))
-    expected = torch.stack([grad_cam_by_autograd(network, image, class_index) for image in images])
-    assert expected.max() > 0
-    assert torch.allclose(heat, expected, atol=1e-5 * float(expected.max()))
+        heats = [heat_map(network.head, last, class_index) for class_index in range(3)]
+    assert len(passes) == 1
+    counting.remove()
+    for class_index, heat in enumerate(heats):
+        explained = LayerGradCam(network, network.body.rest[-1]).attribute(images, target=class_index)
+        expected = explained[:, 0].relu().detach()
+        assert expected.max() > 0
+        assert torch.allclose(heat, expected, rtol=0, atol=1e-5 * float(expected.max()))
+
+
+def test_the_heat_of_a_picture_is_the_same_in_any_company(images):
+    network = as_if_trained("fastai")
+    with torch.inference_mode():
+        last = network.body(images)[1]
+        together = heat_map(network.head, last, 0)
+        alone = torch.cat([heat_map(network.head, maps[None], 0) for maps in last])
+    assert torch.allclose(together, alone, atol=1e-6 * float(alone.max()))
+
+
+def test_the_average_head_judges_cells_too(images):
+    network = as_if_trained("average")
+    with torch.inference_mode():
+        last = network.body(images)[1]
+        assert torch.allclose(
+            network.head.cells(last)[:, :, 2, 5], network.head(last[:, :, 2:3, 5:6]), atol=1e-4
+        )
 
 
 def test_a_cell_is_judged_as_a_picture_of_its_own(network, images):

@@ -90,6 +90,21 @@ def test_the_digest_changes_with_each_part_of_the_meaning(tmp_path, network):
     assert len(set(digests)) == len(changes)
 
 
+def test_the_head_is_part_of_the_package(tmp_path):
+    network = build("resnet18", len(CLASSES), "galindo").eval()
+    package = saved(tmp_path, network, head="galindo")
+    images = torch.randn(2, 3, 64, 64)
+    loaded = ModelPackage.load(str(tmp_path)).network()
+    assert torch.allclose(loaded(images), network(images), atol=0.01)
+    assert package.sha256 != saved(tmp_path / "other", network, head="fastai").sha256
+
+
+def test_the_usual_head_goes_unsaid_so_that_older_packages_keep_their_digest(folder):
+    assert "head" not in tomllib.loads((folder / "model.toml").read_text())
+    edit(folder)
+    assert ModelPackage.load(str(folder)).head == "mean-max"
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ConfigurationError, match="no model package 'defualt'") as caught:
         ModelPackage.load("defualt")
@@ -137,13 +152,13 @@ def test_classes_without_sense_are_refused(folder, classes):
 
 def test_weights_of_another_architecture_are_refused(folder):
     edit(folder, architecture="resnet34")
-    with pytest.raises(ConfigurationError, match="the weights of resnet34 with 2 classes"):
+    with pytest.raises(ConfigurationError, match="weights of resnet34 with 2 classes"):
         ModelPackage.load(str(folder)).network()
 
 
 def test_weights_of_other_classes_are_refused(folder):
     edit(folder, classes=["meteor", "satellite", "nothing"])
-    with pytest.raises(ConfigurationError, match="with 3 classes"):
+    with pytest.raises(ConfigurationError, match="with 3 classes under mean-max"):
         ModelPackage.load(str(folder)).network()
 
 

@@ -75,7 +75,7 @@ def test_the_train_files_are_sound(path):
         ("stations = 2", "station = 2", "did you mean 'stations'"),
         ('["meteor", "satellite", "nothing"]', '["meteor", "satellite"]', "one class for all other frames"),
         ('["meteor", "satellite", "nothing"]', '["satellite", "nothing"]', "'meteor' among them"),
-        ('"resnet18"', '"resnet50"', "resnet34"),
+        ('"resnet18"', '"resnet19"', "resnet34"),
     ],
 )
 def test_faults_of_a_train_file_are_named(old, new, fault):
