@@ -74,9 +74,14 @@ class DifferenceSection(_Section):
 
 
 class ModelSection(_Section):
-    """The model package, and the score from which a frame is a candidate (the package's own by default)."""
+    """The model package, and the score from which a frame is a candidate (the package's own by default).
+
+    ``storage_options`` are `WorkspaceOptions` of the server of an ``s3://`` package: the archive's unless
+    they name another.
+    """
 
     package: str = "default"
+    storage_options: Mapping[str, Any] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -127,9 +132,9 @@ class Configuration:
         checked(lambda: refuse_secrets(archive.url, archive.storage_options, "[archive]"))
         placed = sections.workspace
         checked(lambda: refuse_secrets(placed.url, placed.storage_options or {}, "[workspace]"))
-        options = checked(lambda: _workspace_options(sections))
+        options = checked(lambda: _server_options("workspace", placed.url, placed.storage_options, archive))
         stations = checked(lambda: _read_stations(folder / archive.stations))
-        package = checked(lambda: ModelPackage.load(sections.model.package, folder))
+        package = checked(lambda: _read_package(sections, folder))
         if package is not None:
             checked(lambda: _refuse_other_threshold(package, sections.difference.threshold))
         entries = {} if stations is None else stations.entries
@@ -185,17 +190,23 @@ def _refuse_other_threshold(package: ModelPackage, threshold: Threshold) -> None
         )
 
 
-def _workspace_options(sections: _File) -> dict[str, Any]:
-    scheme = urlsplit(sections.workspace.url).scheme
-    named = sections.workspace.storage_options
+def _read_package(sections: _File, folder: Path) -> ModelPackage:
+    model = sections.model
+    options = _server_options("model", model.package, model.storage_options, sections.archive)
+    return ModelPackage.load(model.package, folder, options)
+
+
+def _server_options(
+    section: str, url: str, named: Mapping[str, Any] | None, archive: ArchiveSection
+) -> dict[str, Any]:
+    scheme = urlsplit(url).scheme
     if named is None:
-        shared = scheme == urlsplit(sections.archive.url).scheme
-        named = sections.archive.storage_options if shared else {}
+        named = archive.storage_options if scheme == urlsplit(archive.url).scheme else {}
         if scheme == "s3":
             named = {name: value for name, value in named.items() if name in WorkspaceOptions.model_fields}
     if scheme not in ("s3", "", "file"):
         return dict(named)
-    checked = validate(WorkspaceOptions, named, "[workspace.storage_options]")
+    checked = validate(WorkspaceOptions, named, f"[{section}.storage_options]")
     return checked.model_dump(exclude_none=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,11 @@ from nightsift.jobs.config import Configuration
 from nightsift.jobs.options import AsJson, ConfigPath
 from nightsift.jobs.progress import stages
 from nightsift.models.package import CARD, ModelPackage
+
+PackageName = Annotated[
+    str, typer.Argument(help="Packaged name, folder, https://… or s3://bucket/prefix.", metavar="PACKAGE")
+]
+EXIT_FAILURES = 1
 
 app = typer.Typer(help="Model packages.", no_args_is_help=True)
 
@@ -81,7 +87,7 @@ def evaluate(
 
 @app.command()
 def show(
-    package: Annotated[str, typer.Argument(help="Packaged name or folder.")] = "default",
+    package: PackageName = "default",
     as_json: AsJson = False,
 ) -> None:
     """Show a package's card and settings."""
@@ -99,6 +105,43 @@ def show(
         return
     report.out.print(Markdown(_text(found.folder / CARD)))
     report.out.print(f"sha256 {found.sha256}")
+
+
+@app.command()
+def verify(package: PackageName = "default", as_json: AsJson = False) -> None:
+    """Replay a package's stored differences: exit code 1 when scores leave the stated tolerance."""
+    from nightsift.models.verify import verify as verify_package
+
+    found = verify_package(ModelPackage.load(package))
+    values: dict[str, Any] = {
+        "package": found.package.name,
+        "sha256": found.package.sha256,
+        "within": found.within,
+        "differences": found.differences,
+        "deviation": found.deviation,
+        "tolerance": found.tolerance,
+        "deviation_px": found.deviation_px if math.isfinite(found.deviation_px) else None,
+        "then": dict(found.then),
+        "now": dict(found.now),
+    }
+    (report.show_json if as_json else report.show_verification)(values)
+    if not found.within:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@app.command()
+def seal(
+    folder: Annotated[Path, typer.Argument(help="Folder of a package.", metavar="FOLDER")],
+    as_json: AsJson = False,
+) -> None:
+    """Give a package of your own its check and its digests anew, after a change that you made."""
+    from nightsift.models.verify import seal as seal_package
+
+    sealed = seal_package(folder)
+    if as_json:
+        report.show_json({"package": str(folder), "sha256": sealed.sha256})
+    else:
+        report.out.print(f"sha256 {sealed.sha256}")
 
 
 def _text(path: Path) -> str:

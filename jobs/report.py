@@ -40,6 +40,23 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     out.print(table)
 
 
+def show_verification(values: Mapping[str, Any]) -> None:
+    """What the replay of a package's check found, for a person."""
+    verdict = "within" if values["within"] else "OUTSIDE"
+    out.print(
+        f"{values['package']}: on {values['differences']} stored differences scores deviate by at most "
+        f"{values['deviation']:.2g}, {verdict} the tolerance of {values['tolerance']:g}.",
+        soft_wrap=True,
+    )
+    moved = values["deviation_px"]
+    out.print(
+        f"Largest deviation of a position: {'one came or went' if moved is None else f'{moved:.2g} px'}."
+    )
+    then, now = values["then"], values["now"]
+    rows = [(name, then.get(name, "not told"), now.get(name, "not told")) for name in {**then, **now}]
+    show_table("Versions", ("", "then", "now"), rows)
+
+
 def _unclaimed(plan: Plan) -> list[dict[str, Any]]:
     found = [
         {"example": key, "like_it": count, "why": explain(key, plan.stations)}

@@ -5,54 +5,48 @@ Loading runs no code, and torch is imported only when the network itself is aske
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
-
-import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Any, Self
 
 from nightsift.archive.errors import ConfigurationError
-from nightsift.archive.settings import parse_toml
+from nightsift.models.description import (
+    CARD,
+    DESCRIPTION,
+    METEOR,
+    WEIGHTS,
+    Architecture,
+    Check,
+    Classes,
+    Description,
+    HeadName,
+    Probability,
+    parse_description,
+    read_file,
+    verified,
+)
 from nightsift.models.recipe import Recipe
+from nightsift.models.sources import Source, packaged_names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nightsift.models.networks import Network
 
-WEIGHTS: Final = "model.safetensors"
-DESCRIPTION: Final = "model.toml"
-CARD: Final = "README.md"
-METEOR: Final = "meteor"
+__all__ = [
+    "CARD",
+    "METEOR",
+    "Architecture",
+    "Classes",
+    "HeadName",
+    "ModelPackage",
+    "Probability",
+    "packaged_names",
+    "save_package",
+]
 
-
-def _with_meteor(classes: tuple[str, ...]) -> tuple[str, ...]:
-    if METEOR not in classes or len(set(classes)) < len(classes) or len(classes) < 2:
-        raise ValueError(f"expected two or more different classes, {METEOR!r} among them")
-    return classes
-
-
-Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
-HeadName = Literal["mean-max", "average", "fastai", "galindo"]
-Classes = Annotated[tuple[str, ...], AfterValidator(_with_meteor)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    architecture: Architecture
-    head: HeadName = "mean-max"
-    classes: Classes
-    threshold: Probability
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    recipe: Recipe
+_SHOWN = tuple(name for name in Description.model_fields if name != "files")
 
 
 @dataclass(frozen=True)
@@ -60,49 +54,56 @@ class ModelPackage:
     """A trained network with all that is needed to apply it.
 
     ``threshold`` is the recommended least score of a detection, ``recipe`` the preprocessing. ``sha256``
-    is the digest of the weights and of everything in ``model.toml``: two packages that could give
-    different scores have different digests.
+    is the digest of ``model.toml``, which names those of the other files: two packages that could give
+    different scores have different digests. A package that is sent to another machine is found there by
+    its ``source``; ``folder`` holds it on this one.
     """
 
     name: str
     architecture: Architecture
+    head: HeadName
     classes: tuple[str, ...]
     threshold: float
     recipe: Recipe
     sha256: str
+    check: Check | None = field(hash=False)
+    source: Source
     folder: Path
-    head: HeadName = "mean-max"
 
     @classmethod
-    def load(cls, package: str, base: Path | None = None) -> Self:
+    def load(cls, package: str, base: Path | None = None, options: Mapping[str, Any] | None = None) -> Self:
         """Read and verify a package.
 
         Parameters
         ----------
         package
-            Name of a packaged model (``default``), or a folder, relative to ``base``.
+            Name of a packaged model (``default``), a folder relative to ``base``, or ``https://…`` or
+            ``s3://bucket/prefix``; each may end in ``#sha256=DIGEST``.
         base
             Folder of the file that names the package; the current folder by default.
+        options
+            ``endpoint_url`` and so on of the store of a URL; by default the environment's.
 
         Raises
         ------
         ConfigurationError
             If there is no such package, or it is not what its digest says.
+        StorageError
+            If its server cannot be reached.
         """
-        folder = _find(package, base or Path())
-        source = str(folder / DESCRIPTION)
-        described = parse_toml(_Description, _read(folder / DESCRIPTION).decode("utf-8", "replace"), source)
-        meaning = _meaning(described.model_dump(mode="json", exclude={"sha256"}))
-        digest = _digest(meaning, _read(folder / WEIGHTS))
-        if digest != described.sha256:
-            raise ConfigurationError(
-                f"{folder} is not the model package that its digest names",
-                expected=f"sha256 {described.sha256}, as {DESCRIPTION} says",
-                found=f"sha256 {digest} of {WEIGHTS} and {DESCRIPTION}",
-                mend="restore both files from where the package came from, or save the package anew",
-            )
-        values = {name: getattr(described, name) for name in _Description.model_fields}
-        return cls(**values, folder=folder)
+        return cls._of(Source.named(package, base or Path(), tuple((options or {}).items())))
+
+    @classmethod
+    def _of(cls, source: Source) -> Self:
+        folder = source.folder()
+        described = parse_description(read_file(folder, DESCRIPTION), str(folder / DESCRIPTION))
+        source.refuse_other(described.sha256)
+        for name, digest in described.files.items():
+            verified(read_file(folder, name), digest, str(folder / name))
+        values = {name: getattr(described, name) for name in _SHOWN}
+        if source.is_remote:
+            source = replace(source, sha256=described.sha256)
+        return cls(**values, source=source, folder=folder)
 
     def network(self) -> Network:
         """The network, ready for inference, with float32 weights.
@@ -115,15 +116,15 @@ class ModelPackage:
         """
         from nightsift.models.networks import build
 
-        found = ModelPackage.load(str(self.folder.absolute())).sha256
-        if found != self.sha256:
+        found = self._of(self.source)
+        if found.sha256 != self.sha256:
             raise ConfigurationError(
-                f"{self.folder} changed since the run was planned",
+                f"{self.source} changed since the run was planned",
                 expected=f"sha256 {self.sha256}",
-                found=f"sha256 {found}",
+                found=f"sha256 {found.sha256}",
                 mend="run again: the new package makes the scores stale",
             )
-        tensors = self._tensors()
+        tensors = found._tensors()
         network = build(self.architecture, len(self.classes), self.head)
         try:
             network.load_state_dict(tensors)
@@ -142,7 +143,7 @@ class ModelPackage:
 
         path = self.folder / WEIGHTS
         try:
-            tensors = load(_read(path))
+            tensors = load(read_file(self.folder, WEIGHTS))
         except SafetensorError as error:
             raise ConfigurationError(
                 f"{path} is not a safetensors file",
@@ -168,7 +169,8 @@ def save_package(
 ) -> ModelPackage:
     """Write a model package and read it back.
 
-    Convolutions and linear layers are stored in half precision, all else as it is.
+    Convolutions and linear layers are stored in half precision, all else as it is. The package gets the
+    check that `nightsift.models.verify.verify` replays.
 
     Raises
     ------
@@ -177,13 +179,14 @@ def save_package(
     """
     from safetensors.torch import save
 
+    from nightsift.models.verify import seal
+
     tensors = {
         key: (tensor.half() if tensor.ndim > 1 else tensor).contiguous().cpu()
         for key, tensor in network.state_dict().items()
     }
     _refuse_non_finite(tensors, f"the network {name!r}")
-    weights = save(tensors)
-    values = {
+    meaning = {
         "name": name,
         "architecture": architecture,
         "head": head,
@@ -191,59 +194,10 @@ def save_package(
         "threshold": threshold,
         "recipe": recipe.model_dump(mode="json"),
     }
-    meaning = _meaning(values)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(weights)
-    described = {"sha256": _digest(meaning, weights), **meaning}
-    (folder / DESCRIPTION).write_text(tomli_w.dumps(described), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(save(tensors))
     (folder / CARD).write_text(card, encoding="utf-8")
-    return ModelPackage.load(str(folder.absolute()))
-
-
-def packaged_names() -> list[str]:
-    """Names of the models that come with Nightsift."""
-    return sorted(path.name for path in _packages().iterdir() if (path / DESCRIPTION).is_file())
-
-
-def _packages() -> Path:
-    return Path(str(files("nightsift.models"))) / "packages"
-
-
-def _find(package: str, base: Path) -> Path:
-    if package in packaged_names():
-        return _packages() / package
-    folder = base / package
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"there is no model package {package!r}",
-            expected=f"one of {', '.join(packaged_names()) or 'none'}, or a folder",
-            found=f"no folder {folder}",
-            mend="correct the name or the path",
-        )
-    return folder
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the model package {path.parent} has no readable {path.name}",
-            expected=f"{DESCRIPTION}, {WEIGHTS} and {CARD}",
-            found=str(error),
-            mend="restore the file from where the package came from",
-        ) from error
-
-
-def _meaning(values: Mapping[str, Any]) -> dict[str, Any]:
-    # Packages from before there was a choice of heads keep their digest.
-    return {key: value for key, value in values.items() if (key, value) != ("head", "mean-max")}
-
-
-def _digest(meaning: Mapping[str, Any], weights: bytes) -> str:
-    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    both = f"{hashlib.sha256(weights).hexdigest()}\n{canonical}"
-    return hashlib.sha256(both.encode()).hexdigest()
+    return seal(folder, meaning)
 
 
 def _refuse_non_finite(tensors: Mapping[str, Tensor], source: str) -> None:

@@ -1,15 +1,15 @@
+import hashlib
 import pickle
 import subprocess
 import sys
 import tomllib
 
 import pytest
-import tomli_w
 import torch
 from safetensors.torch import load_file, save
 
 from nightsift.archive.errors import ConfigurationError
-from nightsift.models import package as packages
+from nightsift.models.description import write_description
 from nightsift.models.networks import build
 from nightsift.models.package import ModelPackage, packaged_names, save_package
 from nightsift.models.recipe import RECIPES
@@ -41,12 +41,10 @@ def saved(folder, network, **changes):
 
 
 def edit(folder, **changes):
-    """Change model.toml and give it the digest that then is right."""
-    path = folder / "model.toml"
-    values = {**tomllib.loads(path.read_text()), **changes}
-    meaning = {key: value for key, value in values.items() if key != "sha256"}
-    digest = packages._digest(meaning, (folder / "model.safetensors").read_bytes())
-    path.write_text(tomli_w.dumps({**meaning, "sha256": digest}))
+    """Change model.toml and give it the digests that then are right."""
+    values = {**tomllib.loads((folder / "model.toml").read_text()), **changes}
+    left_out = {"sha256", "files"} | {key for key, value in values.items() if value is None}
+    write_description(folder, {key: value for key, value in values.items() if key not in left_out})
 
 
 def put_weights(folder, data):
@@ -70,7 +68,7 @@ def test_the_weights_are_small(folder):
 
 def test_saving_again_gives_the_same_bytes(tmp_path, folder, network):
     again = saved(tmp_path / "again", network).folder
-    for name in ("model.toml", "model.safetensors", "README.md"):
+    for name in ("model.toml", "model.safetensors", "check.safetensors", "README.md"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -92,16 +90,16 @@ def test_the_digest_changes_with_each_part_of_the_meaning(tmp_path, network):
 
 def test_the_head_is_part_of_the_package(tmp_path):
     network = build("resnet18", len(CLASSES), "galindo").eval()
-    package = saved(tmp_path, network, head="galindo")
+    saved(tmp_path, network, head="galindo")
     images = torch.randn(2, 3, 64, 64)
     loaded = ModelPackage.load(str(tmp_path)).network()
     assert torch.allclose(loaded(images), network(images), atol=0.01)
-    assert package.sha256 != saved(tmp_path / "other", network, head="fastai").sha256
+    with pytest.raises(ConfigurationError, match="with 2 classes under fastai"):
+        saved(tmp_path / "other", network, head="fastai")
 
 
-def test_the_usual_head_goes_unsaid_so_that_older_packages_keep_their_digest(folder):
-    assert "head" not in tomllib.loads((folder / "model.toml").read_text())
-    edit(folder)
+def test_a_package_that_names_no_head_has_the_usual_one(folder):
+    edit(folder, head=None)
     assert ModelPackage.load(str(folder)).head == "mean-max"
 
 
@@ -111,29 +109,46 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
     assert all(name in str(caught.value) for name in packaged_names())
 
 
-@pytest.mark.parametrize("name", ["model.toml", "model.safetensors"])
+@pytest.mark.parametrize("name", ["model.toml", "model.safetensors", "check.safetensors"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(ConfigurationError, match=name):
         ModelPackage.load(str(folder))
 
 
-def test_changed_weights_are_refused_with_both_digests(folder):
-    expected = ModelPackage.load(str(folder)).sha256
-    path = folder / "model.safetensors"
+@pytest.mark.parametrize("name", ["model.safetensors", "check.safetensors"])
+def test_a_changed_file_is_refused_by_name_with_both_digests(folder, name):
+    path = folder / name
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ConfigurationError, match=expected) as caught:
+    with pytest.raises(ConfigurationError, match=f"{name} changed") as caught:
         ModelPackage.load(str(folder))
-    assert "found: sha256" in str(caught.value)
+    assert f"expected: sha256 {expected}" in str(caught.value)
+    assert f"found: sha256 {hashlib.sha256(data).hexdigest()}" in str(caught.value)
 
 
 def test_a_changed_recipe_is_refused(folder):
     path = folder / "model.toml"
     path.write_text(path.read_text().replace('"area"', '"nearest"'))
-    with pytest.raises(ConfigurationError, match="not the model package that its digest names"):
+    with pytest.raises(ConfigurationError, match=r"model\.toml changed"):
         ModelPackage.load(str(folder))
+
+
+def test_another_class_order_than_the_checks_is_refused(folder):
+    edit(folder, classes=["nothing", "meteor"])
+    with pytest.raises(ConfigurationError, match="classes in another order"):
+        ModelPackage.load(str(folder))
+
+
+def test_a_package_of_another_digest_than_the_pinned_is_refused(folder):
+    right = ModelPackage.load(str(folder)).sha256
+    assert ModelPackage.load(f"{folder}#sha256={right}").sha256 == right
+    with pytest.raises(ConfigurationError, match="another model package than the one that is named"):
+        ModelPackage.load(f"{folder}#sha256={'0' * 64}")
+    with pytest.raises(ConfigurationError, match="pinned to no digest"):
+        ModelPackage.load(f"{folder}#sha256=abc")
 
 
 def test_an_unknown_key_is_named_with_the_nearest(folder):
@@ -157,7 +172,7 @@ def test_weights_of_another_architecture_are_refused(folder):
 
 
 def test_weights_of_other_classes_are_refused(folder):
-    edit(folder, classes=["meteor", "satellite", "nothing"])
+    edit(folder, classes=["meteor", "satellite", "nothing"], check=None)
     with pytest.raises(ConfigurationError, match="with 3 classes under mean-max"):
         ModelPackage.load(str(folder)).network()
 
