@@ -49,9 +49,11 @@ def validate(model: type[Model], values: Mapping[str, Any], source: str) -> Mode
 
 
 def _describe(model: type[BaseModel], fault: Any) -> str:
-    where = _dotted(fault["loc"])
+    path, _ = _follow(model, fault["loc"])
+    where = _dotted(path)
     if fault["type"] == "extra_forbidden":
-        known = _known_keys(model, fault["loc"][:-1])
+        _, models = _follow(model, fault["loc"][:-1])
+        known = [each.alias or name for found in models for name, each in found.model_fields.items()]
         near = get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {where}: {hint}"
@@ -65,18 +67,32 @@ def _dotted(location: tuple[str | int, ...]) -> str:
     return parts.removeprefix(".")
 
 
-def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    current: Any = model
+def _follow(
+    model: type[BaseModel], location: tuple[str | int, ...]
+) -> tuple[tuple[str | int, ...], list[type[BaseModel]]]:
+    """The keys of a place as the file has them, and the models that it could be read as.
+
+    Of a choice of models pydantic's location holds the tag too, which stands in no file.
+    """
+    path: list[str | int] = []
+    models = [model]
     for part in location:
-        if isinstance(part, int):
+        tagged = [found for found in models if part in _tags(found)]
+        if len(models) > 1 and tagged:
+            models = tagged
             continue
-        current = _model_inside(current.model_fields[part].annotation)
-        if current is None:
-            return []
-    return [field.alias or name for name, field in current.model_fields.items()]
+        path.append(part)
+        if not isinstance(part, int):
+            fields = [found.model_fields[part] for found in models if part in found.model_fields]
+            models = [inner for each in fields for inner in _models_inside(each.annotation)]
+    return tuple(path), models
 
 
-def _model_inside(annotation: Any) -> Any:
+def _tags(model: type[BaseModel]) -> set[Any]:
+    return {value for each in model.model_fields.values() for value in get_args(each.annotation)}
+
+
+def _models_inside(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := _model_inside(arg))), None)
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_inside(argument)]

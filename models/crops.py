@@ -33,7 +33,8 @@ class Crops:
         self._images, self._side = samples.images, side_px
         objects = samples.objects
         is_meteor = (objects["kind"] == METEOR).to_numpy()
-        clear = objects["clear"].to_numpy(bool)
+        located = objects["x_begin"].notna().to_numpy()
+        clear = objects["clear"].to_numpy(bool) & located
         self._of_image = objects["image"].to_numpy()
         self._ends = objects[["x_begin", "y_begin", "x_end", "y_end"]].to_numpy() * samples.images.shape[1]
         if not (is_meteor & clear).any():
@@ -79,6 +80,8 @@ class Crops:
         if ends is None:
             return False
         steps = np.linspace(0, 1, 9)[:, None, None]
+        if np.isnan(ends).any():
+            return True
         along = ends[:, :2] + steps * (ends[:, 2:] - ends[:, :2])
         return bool(
             (np.abs(along - self._corner(middle) - self._side / 2) < self._side / 2 + 3).all(-1).any()

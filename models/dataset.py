@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import cv2
 import numpy as np
@@ -62,6 +62,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    source: Literal["simulated"] = "simulated"
     seed: int
     stations: Positive
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -155,13 +156,7 @@ def draw_samples(
 
 def draw_night(job: StationNightRun) -> Samples:
     """Render the runs of one station and night, and subtract frame from frame."""
-    simulated = draw_station(job.station, job.seed, small=job.data.small)
-    rng = np.random.default_rng((job.seed, job.station, job.night))
-    day = _FIRST_NIGHT + timedelta(days=int(rng.integers(0, 1826)))
-    frames = math.ceil(_LONGEST_NIGHT_S / simulated.station.cadence_s)
-    night = SimulatedNight(simulated, day, frames, job.seed, job.data.rates)
-    begins = rng.choice(_dark_begins(night, job.data.frames), job.data.runs)
-    drawn = [sample for begin in begins for sample in _draw_run(night, int(begin), job)]
+    drawn = [sample for night, begin in simulated_runs(job) for sample in _draw_run(night, begin, job)]
     sizes = [{"station": job.station, "night": job.night, "height": h, "width": w} for _, (h, w), _ in drawn]
     rows = [{"image": i, **row} for i, (_, _, objects) in enumerate(drawn) for row in objects]
     return Samples(
@@ -169,6 +164,17 @@ def draw_night(job: StationNightRun) -> Samples:
         pd.DataFrame(sizes),
         pd.DataFrame(rows, columns=["image", *OBJECT_COLUMNS]),
     )
+
+
+def simulated_runs(job: StationNightRun) -> Iterator[tuple[SimulatedNight, int]]:
+    """The night of each run, and the index of its first frame."""
+    simulated = draw_station(job.station, job.seed, small=job.data.small)
+    rng = np.random.default_rng((job.seed, job.station, job.night))
+    day = _FIRST_NIGHT + timedelta(days=int(rng.integers(0, 1826)))
+    frames = math.ceil(_LONGEST_NIGHT_S / simulated.station.cadence_s)
+    night = SimulatedNight(simulated, day, frames, job.seed, job.data.rates)
+    begins = rng.choice(_dark_begins(night, job.data.frames), job.data.runs)
+    yield from ((night, int(begin)) for begin in begins)
 
 
 def _dark_begins(night: SimulatedNight, frames: int) -> NDArray[np.intp]:

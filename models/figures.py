@@ -171,8 +171,10 @@ def _without_meteor(truth: pd.DataFrame) -> dict[str, Mask]:
 
 
 def _position_errors(truth: pd.DataFrame, position: Floats) -> dict[str, tuple[float, float]]:
+    known = truth["x_begin_px"].notna().to_numpy()
+    truth, position = truth[known], position[known]
     width = truth["width"].to_numpy()
-    begin, end = (truth[[f"x_{side}_px", f"y_{side}_px"]].to_numpy() for side in ("begin", "end"))
+    begin, end = (truth[[f"x_{side}_px", f"y_{side}_px"]].to_numpy(np.float64) for side in ("begin", "end"))
     along = ((position - begin) * (end - begin)).sum(1) / np.maximum(((end - begin) ** 2).sum(1), 1e-9)
     nearest = begin + along.clip(0, 1)[:, None] * (end - begin)
     return {

@@ -50,7 +50,10 @@ class Recipe(BaseModel):
         numpy.ndarray
             uint8, (size_px, size_px); bit for bit what OpenCV gives for the 0/255 image.
         """
-        gray = difference.view(np.uint8) * np.uint8(255)
+        return self.resize_gray(difference.view(np.uint8) * np.uint8(255))
+
+    def resize_gray(self, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize a difference that others have saved, uint8 (height, width), to the network's input."""
         if self.pad == "square":
             gray = _pad_to_square(gray)
         size = (self.size_px, self.size_px)

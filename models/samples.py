@@ -27,12 +27,14 @@ class Samples:
     images
         uint8, (n, size, size): differences as the recipe resizes them.
     frames
-        One row per image: ``station``, ``night``, ``height``, ``width``.
+        One row per image: ``station``, ``night``, ``height``, ``width``; of real frames also ``frame_key``,
+        ``verdict`` and, where they are known, ``digest`` and ``event``.
     objects
         One row per meteor, satellite or aircraft: ``image`` (its index), ``kind``, ``x_begin_px``,
         ``y_begin_px``, ``x_end_px``, ``y_end_px``, ``length_px``, ``peak`` and ``snr`` as the simulator
         states them; ``x_begin``, ``y_begin``, ``x_end``, ``y_end`` in fractions of the image; its
         ``significance`` in the image; and whether it is ``clear``, that is, can be told from the noise.
+        Of what a person named without its place, all but ``kind`` and ``clear`` is nan.
     """
 
     images: NDArray[np.uint8]
@@ -81,14 +83,18 @@ class Samples:
     def cell_labels(self, classes: Sequence[str], cells: int) -> NDArray[np.int64]:
         """Class of each of ``cells`` x ``cells`` cells of each image, (n, cells, cells).
 
-        That of the clear object whose trail passes it; -1 where a meteor passes that is not clear.
+        That of the clear object whose trail passes it; -1 where a meteor passes that is not clear, and in
+        every cell of an image with an object whose place is not known.
         """
         labels = np.full((len(self), cells, cells), rest_class(classes), np.int64)
         ends = self.objects[["x_begin", "y_begin", "x_end", "y_end"]].to_numpy()
         steps = np.linspace(0, 1, 4 * cells)[:, None]
+        located = np.isfinite(ends).all(1)
+        labels[self.objects["image"][~located]] = -1
         is_meteor, clear = (self.objects["kind"] == METEOR).to_numpy(), self.objects["clear"].to_numpy(bool)
         passes = [(clear & ~is_meteor, SATELLITE), (~clear & is_meteor, None), (clear & is_meteor, METEOR)]
-        for rows, name in passes:
+        for which, name in passes:
+            rows = which & located
             if name in classes or name is None:
                 label = -1 if name is None else classes.index(name)
                 for image, trail in zip(self.objects["image"][rows], ends[rows], strict=True):
@@ -96,6 +102,16 @@ class Samples:
                     x, y = np.clip((at * cells).astype(int), 0, cells - 1).T
                     labels[image, y, x] = label
         return labels
+
+    def take(self, rows: NDArray[np.intp]) -> Samples:
+        """The samples of some rows, with their objects."""
+        order = pd.Series(np.arange(len(rows)), index=rows)
+        objects = self.objects[self.objects["image"].isin(rows)]
+        return Samples(
+            self.images[rows],
+            self.frames.iloc[rows].reset_index(drop=True),
+            objects.assign(image=objects["image"].map(order)).reset_index(drop=True),
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
