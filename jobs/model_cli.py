@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.markdown import Markdown
 
-from nightsift.archive.errors import ConfigurationError
+from nightsift.archive.errors import ConfigurationError, UsageError
 from nightsift.archive.settings import parse_toml
 from nightsift.catalogs.release import read_product, read_release
 from nightsift.catalogs.truth import evaluate_frames, read_truth
 from nightsift.jobs import report
 from nightsift.jobs.config import Configuration
-from nightsift.jobs.options import AsJson, ConfigPath
+from nightsift.jobs.options import AsJson
 from nightsift.jobs.progress import stages
 from nightsift.models.package import CARD, ModelPackage
 
@@ -56,12 +56,46 @@ def train(
 
 @app.command()
 def evaluate(
-    config_path: ConfigPath,
-    truth: Annotated[Path, typer.Option(help="Parquet or CSV with frame_key and kind.")],
-    release: Annotated[str | None, typer.Option(help="Release; default: the latest.")] = None,
+    config_path: Annotated[
+        Path | None,
+        typer.Argument(help="The configuration, nightsift.toml, of a release.", metavar="[CONFIG]"),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Compare a release's own scores: Parquet or CSV, frame_key and kind.")
+    ] = None,
+    release: Annotated[str | None, typer.Option(help="Release for --truth; default: the latest.")] = None,
+    package: Annotated[str, typer.Option(help="Packaged name or folder, for --set.")] = "default",
+    named: Annotated[
+        str | None, typer.Option("--set", help="simulated, folder:PATH, or release:NAME with --verdicts.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: verdicts of a release, corrections of a folder.")
+    ] = None,
+    complete: Annotated[bool, typer.Option(help="Frames without a verdict show nothing.")] = False,
+    kind: Annotated[str, typer.Option(help="What a folder holds: differences or frames.")] = "differences",
+    groups: Annotated[Path | None, typer.Option(help="CSV: file, station, night of a folder.")] = None,
+    stations: Annotated[int | None, typer.Option(min=1, help="Simulated stations, to be quick.")] = None,
+    top_losses: Annotated[int, typer.Option(min=0, help="How many of the most wrong --page shows.")] = 50,
+    page: Annotated[Path | None, typer.Option(help="Folder for a page of the confidently wrong.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a release with the truth about its frames: recall, false frames, precision, positions."""
+    """Measure a package on a named set, or compare a release with the truth about its frames."""
+    if named is None:
+        if config_path is None or truth is None:
+            raise UsageError(
+                "nothing to evaluate on", expected="--set, or CONFIG and --truth", mend="name one"
+            )
+        _evaluate_release(config_path, truth, release, as_json)
+        return
+    from nightsift.jobs.datasets import SetOptions
+    from nightsift.jobs.evaluation import evaluate_package, show
+
+    options = SetOptions(config_path, verdicts, kind, groups, complete, stations)
+    measured = evaluate_package(ModelPackage.load(package), named, options, page, top_losses)
+    show(measured, as_json)
+
+
+def _evaluate_release(config_path: Path, truth: Path, release: str | None, as_json: bool) -> None:
     config = Configuration.read(config_path)
     content = read_release(config.workspace, release)
     columns = ("frame_key", "score", "reason", "x_px", "y_px")

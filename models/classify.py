@@ -132,12 +132,16 @@ class Classifier:
         numpy.ndarray
             float32, (n, height, width), at the frame's own size, not negative.
         """
-        batches = (batch for inputs in self._inputs(differences) for batch in self._batches(inputs))
-        heats = [_heat(images, self._network, self._meteor) for images in batches]
         shape = differences.shape[1:]
+        heats = [self.heat_map_of_inputs(inputs, shape) for inputs in self._inputs(differences)]
+        return np.concatenate([*heats, np.empty((0, *shape), np.float32)])
+
+    def heat_map_of_inputs(self, inputs: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """As `heat_map`, of what the recipe has already resized from pictures of ``shape``."""
+        heats = (_heat(images, self._network, self._meteor) for images in self._batches(inputs))
         coarse = (heat for block in heats for heat in block)
-        enlarged = [_to_frame(heat, self.package.recipe, shape) for heat in islice(coarse, len(differences))]
-        return np.asarray(enlarged, np.float32).reshape(differences.shape)
+        enlarged = [_to_frame(heat, self.package.recipe, shape) for heat in islice(coarse, len(inputs))]
+        return np.asarray(enlarged, np.float32).reshape(len(inputs), *shape)
 
     def _inputs(self, differences: Iterable[NDArray[np.bool_]]) -> Iterator[NDArray[np.uint8]]:
         resized = (self.package.recipe.resize(difference) for difference in differences)
