@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nightsift.archive.differences import Threshold
 from nightsift.archive.errors import ConfigurationError, UsageError
+from nightsift.archive.settings import validate
 from nightsift.catalogs.verdicts import labelled_frames, read_corrections, read_verdicts
 from nightsift.jobs.config import Configuration
 from nightsift.models.dataset import DataConfig
@@ -93,6 +94,7 @@ class SetOptions:
     verdicts: Path | None = None
     kind: str = "differences"
     groups: Path | None = None
+    mixed_sizes: str = "refuse"
     complete: bool = False
     stations: int | None = None
 
@@ -124,9 +126,10 @@ def _folder(path: str, threshold: Threshold, options: SetOptions, left_out: Coun
         "path": path,
         "kind": options.kind,
         "groups": options.groups and str(options.groups),
+        "mixed_sizes": options.mixed_sizes,
         "corrections": options.verdicts and str(options.verdicts),
     }
-    return shown_by(FolderData.model_validate(values), Path(), threshold, left_out)
+    return shown_by(validate(FolderData, values, "the command line"), Path(), threshold, left_out)
 
 
 def _release(name: str, threshold: Threshold, options: SetOptions, left_out: Counter[str]) -> Iterator[Shown]:

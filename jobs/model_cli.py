@@ -74,9 +74,16 @@ def evaluate(
     complete: Annotated[bool, typer.Option(help="Frames without a verdict show nothing.")] = False,
     kind: Annotated[str, typer.Option(help="What a folder holds: differences or frames.")] = "differences",
     groups: Annotated[Path | None, typer.Option(help="CSV: file, station, night of a folder.")] = None,
+    mixed_sizes: Annotated[
+        str, typer.Option(help="Ready-made differences of unlike sizes: refuse or resize.")
+    ] = "refuse",
     stations: Annotated[int | None, typer.Option(min=1, help="Simulated stations, to be quick.")] = None,
-    top_losses: Annotated[int, typer.Option(min=0, help="How many of the most wrong --page shows.")] = 50,
-    page: Annotated[Path | None, typer.Option(help="Folder for a page of the confidently wrong.")] = None,
+    top_losses: Annotated[
+        int | None, typer.Option(min=1, help="How many of the confidently wrong the page shows; 50.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Folder for the page of the confidently wrong, and verdicts.csv.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a package on a named set, or compare a release with the truth about its frames."""
@@ -87,11 +94,13 @@ def evaluate(
             )
         _evaluate_release(config_path, truth, release, as_json)
         return
+    if top_losses and page is None:
+        raise UsageError("--top-losses needs a folder for its page", mend="name one with --page")
     from nightsift.jobs.datasets import SetOptions
     from nightsift.jobs.evaluation import evaluate_package, show
 
-    options = SetOptions(config_path, verdicts, kind, groups, complete, stations)
-    measured = evaluate_package(ModelPackage.load(package), named, options, page, top_losses)
+    options = SetOptions(config_path, verdicts, kind, groups, mixed_sizes, complete, stations)
+    measured = evaluate_package(ModelPackage.load(package), named, options, page, top_losses or 50)
     show(measured, as_json)
 
 

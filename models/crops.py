@@ -39,8 +39,9 @@ class Crops:
         self._ends = objects[["x_begin", "y_begin", "x_end", "y_end"]].to_numpy() * samples.images.shape[1]
         if not (is_meteor & clear).any():
             raise ConfigurationError(
-                f"none of {len(samples)} training samples shows a clear meteor",
-                mend="draw more stations, nights or runs, or raise the rate of meteors",
+                f"none of {len(samples)} training samples shows a clear meteor whose place is known",
+                mend="draw more stations, nights or runs, or raise the rate of meteors; labelled pictures "
+                "without places need [training] crops = { steps = 0 }",
             )
         self._meteors, self._others = np.flatnonzero(is_meteor & clear), np.flatnonzero(~is_meteor & clear)
         seen = np.flatnonzero(is_meteor & (objects["significance"] > _INVISIBLE))

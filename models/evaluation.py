@@ -146,6 +146,7 @@ class Evaluation:
             ("precision", own.precision, rate.precision),
         )
         low, high = self.interval
+        distance = "no place known" if math.isnan(self.distance_px) else f"{self.distance_px:.1f} px"
         spread = "one group, no interval" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
         counted = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
         kind = "frames of real cameras" if self.real else "simulated frames"
@@ -161,7 +162,7 @@ class Evaluation:
                         f"{self.average_precision:.3f} ({spread})",
                         "",
                     ),
-                    ("median distance to the middle of the trail", f"{self.distance_px:.1f} px", ""),
+                    ("median distance to the middle of the trail", distance, ""),
                 ],
             ),
             ("Meteors found", columns, _side_by_side(own.found, rate.found)),

@@ -42,6 +42,8 @@ class Share:
         return float(interval.low), float(interval.high)
 
     def __str__(self) -> str:
+        if not self.of:
+            return "none to measure"
         low, high = self.interval
         return f"{self.value:.3f} ({low:.3f} to {high:.3f}; {self.count} of {self.of})"
 

@@ -38,10 +38,12 @@ PART_FOLDERS: Final = {
 BEFORE_FOLDER: Final = "before"
 ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".fit", ".fits")
 UNDATED: Final = "undated"
+SIZE_TOLERANCE: Final = 0.01
 
 _DATE = re.compile(r"[0-9]{4}([-_]?)[0-9]{2}\1[0-9]{2}")
 _CODE = re.compile(r"(?:^|_)([A-Z]{2}[0-9A-Z]{4})_")
 
+Sized = tuple[str, tuple[int, int]]  # a file, and the (height, width) of its picture
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -209,7 +211,7 @@ class LabelledFolder:
             Ready-made differences are of unlike sizes and ``mixed_sizes`` is ``refuse``.
         """
         counts = Counter[str]() if left_out is None else left_out
-        size: dict[tuple[int, int], str] = {}
+        first: Sized | None = None
         for row in ({str(k): v for k, v in each.items()} for each in self.frames.to_dict("records")):
             if row["verdict"] == UNSURE:
                 counts[UNSURE] += 1
@@ -220,8 +222,8 @@ class LabelledFolder:
                 counts[bad.reason] += 1
                 continue
             if self.data.kind == "differences" and self.data.mixed_sizes == "refuse":
-                size.setdefault(picture.shape, row["frame_key"])
-                self._refuse_mixed(size)
+                first = first or (row["frame_key"], picture.shape)
+                self._refuse_other_size(first, (row["frame_key"], picture.shape))
             told = ("station", "night", "frame_key", "digest", "event", "part")
             yield Shown(picture, {name: row[name] for name in told}, row["verdict"])
 
@@ -259,15 +261,16 @@ class LabelledFolder:
     def _decoded(self, key: str) -> Levels:
         return next(iter(pictures(key, (self.folder / key).read_bytes()))).gray
 
-    def _refuse_mixed(self, sizes: Mapping[tuple[int, int], str]) -> None:
-        if len(sizes) > 1:
-            found = ", ".join(f"{key} of {w} x {h} px" for (h, w), key in sizes.items())
-            raise ConfigurationError(
-                f"{self.folder} holds ready-made differences of unlike sizes",
-                expected="one size: how a ready-made difference was cut or squeezed is not known",
-                found=found,
-                mend='give the frames instead (kind = "frames"), or set mixed_sizes = "resize"',
-            )
+    def _refuse_other_size(self, first: Sized, other: Sized) -> None:
+        if all(abs(a - b) <= SIZE_TOLERANCE * a for a, b in zip(first[1], other[1], strict=True)):
+            return
+        found = ", ".join(f"{key} of {width} x {height} px" for key, (height, width) in (first, other))
+        raise ConfigurationError(
+            f"{self.folder} holds ready-made differences of unlike sizes",
+            expected="one size, to 1 %: how a ready-made difference was cut or squeezed is not known",
+            found=found,
+            mend='give the frames instead (kind = "frames"), or set mixed_sizes = "resize"',
+        )
 
 
 def refuse_unknown(named: list[str], known: pd.Series, where: str) -> None:
