@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 MAX_TURN_DEG = 15.0
@@ -40,6 +44,47 @@ def link_tracks(candidates: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]
     return [
         (track_of[row["candidate_id"]], tracks.count(track_of[row["candidate_id"]])) for row in candidates
     ]
+
+
+@dataclass(frozen=True)
+class TrackPosition:
+    """Where a track was in one frame: the middle of its trail, at the middle of the exposure."""
+
+    time_utc: datetime
+    x_px: float
+    y_px: float
+
+
+def track_positions(candidates: Sequence[Mapping[str, Any]]) -> tuple[TrackPosition, ...]:
+    """Positions of one track, frame by frame, in order of time.
+
+    Parameters
+    ----------
+    candidates
+        Rows of one track with ``start_utc``, ``exposure_s`` and the trail's ends; those without a trail are
+        left out.
+
+    Notes
+    -----
+    A trail that the frame's edge or the Earth's shadow cuts has its middle too near to the cut.
+    """
+    fitted = (row for row in candidates if row["length_px"] is not None)
+    return tuple(_position(row) for row in sorted(fitted, key=lambda row: row["start_utc"]))
+
+
+def track_speed(positions: Sequence[TrackPosition]) -> float | None:
+    """Median speed from frame to frame, in pixels a second; None for fewer than two positions."""
+    steps = [
+        math.dist((a.x_px, a.y_px), (b.x_px, b.y_px)) / (b.time_utc - a.time_utc).total_seconds()
+        for a, b in pairwise(positions)
+    ]
+    return median(steps) if steps else None
+
+
+def _position(row: Mapping[str, Any]) -> TrackPosition:
+    (x1, y1), (x2, y2) = _ends(row)
+    middle = row["start_utc"] + timedelta(seconds=row["exposure_s"] / 2)
+    return TrackPosition(middle, (x1 + x2) / 2, (y1 + y2) / 2)
 
 
 def continues(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nightsift.catalogs.tracks import continues, link_tracks
+from nightsift.catalogs.tracks import continues, link_tracks, track_positions, track_speed
 
 
 def row(number, begin, end, previous=None):
@@ -41,3 +42,23 @@ def test_what_does_not_continue_is_a_track_of_its_own(second):
 
 def test_a_trail_without_length_is_no_error():
     assert continues(row(1, (5, 5), (5, 5)), row(2, (5, 5), (5, 5)))
+
+
+def timed(number, begin, end):
+    start = datetime(2021, 12, 4, 22, 0, tzinfo=UTC) + timedelta(seconds=31 * number)
+    return {**row(number, begin, end), "start_utc": start, "exposure_s": 30.0}
+
+
+def test_a_satellite_has_a_position_in_every_frame_and_a_speed():
+    rows = [timed(2, (62, 10), (110, 10)), timed(1, (11, 10), (59, 10)), timed(3, (113, 10), (161, 10))]
+    positions = track_positions(rows)
+    assert [position.x_px for position in positions] == [35, 86, 137]
+    assert positions[0].time_utc == datetime(2021, 12, 4, 22, 0, 46, tzinfo=UTC)
+    assert track_speed(positions) == pytest.approx(51 / 31)
+
+
+def test_a_frame_without_a_trail_gives_no_position_and_one_position_no_speed():
+    rows = [timed(1, (10, 10), (60, 10)), {**timed(2, (0, 0), (0, 0)), "length_px": None}]
+    positions = track_positions(rows)
+    assert len(positions) == 1
+    assert track_speed(positions) is None
