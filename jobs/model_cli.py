@@ -17,11 +17,11 @@ from nightsift.jobs import report
 from nightsift.jobs.config import Configuration
 from nightsift.jobs.options import AsJson
 from nightsift.jobs.progress import stages
-from nightsift.models.package import CARD, ModelPackage
+from nightsift.models.package import CARD, Architecture, ModelPackage
+from nightsift.models.recipe import RECIPES
 
-PackageName = Annotated[
-    str, typer.Argument(help="Packaged name, folder, https://… or s3://bucket/prefix.", metavar="PACKAGE")
-]
+PLACES = "Packaged name, folder, https://… or s3://bucket/prefix."
+PackageName = Annotated[str, typer.Argument(help=PLACES, metavar="PACKAGE")]
 EXIT_FAILURES = 1
 
 app = typer.Typer(help="Model packages.", no_args_is_help=True)
@@ -41,10 +41,7 @@ def train(
     from nightsift.models.train import TrainConfig
     from nightsift.models.train import train as train_package
 
-    if output.exists() and any(output.iterdir()):
-        raise ConfigurationError(
-            f"{output} is not empty", expected="a new folder for the package", mend="choose another --output"
-        )
+    _refuse_full(output)
     config = parse_toml(TrainConfig, _text(train_path), str(train_path))
     with stages() as progress:
         done = train_package(config, output, progress, cache=cache, workers=workers)
@@ -139,10 +136,12 @@ def show(
         values: dict[str, Any] = {
             "name": found.name,
             "architecture": found.architecture,
+            "head": found.head,
             "classes": found.classes,
             "threshold": found.threshold,
             "recipe": found.recipe.model_dump(),
             "sha256": found.sha256,
+            "source": str(found.source),
         }
         report.show_json(values)
         return
@@ -172,6 +171,60 @@ def verify(package: PackageName = "default", as_json: AsJson = False) -> None:
         raise typer.Exit(EXIT_FAILURES)
 
 
+@app.command("import")
+def import_weights(
+    weights: Annotated[Path, typer.Argument(help="A PyTorch state dict, or safetensors.", metavar="WEIGHTS")],
+    architecture: Annotated[Architecture, typer.Option(help="The ResNet that the weights are of.")],
+    classes: Annotated[str, typer.Option(help="In the order of the network's outputs: meteor,nothing.")],
+    recipe: Annotated[str, typer.Option(help="Name of the preprocessing that it was trained with.")],
+    output: Annotated[Path, typer.Option(help="Folder of the package to write.")],
+    name: Annotated[str | None, typer.Option(help="Name of the package; default: the folder's.")] = None,
+    threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.85,
+    as_json: AsJson = False,
+) -> None:
+    """Make a package of the weights of a torchvision ResNet, or of a fastai learner's model."""
+    from nightsift.models.convert import import_weights as import_state
+
+    _refuse_full(output)
+    if recipe not in RECIPES:
+        raise UsageError(
+            f"there is no recipe {recipe!r}", expected=", ".join(RECIPES), mend="name one of these"
+        )
+    settings = {
+        "name": name or output.resolve().name,
+        "architecture": architecture,
+        "classes": [each.strip() for each in classes.split(",")],
+        "threshold": threshold,
+        "recipe": RECIPES[recipe],
+    }
+    made = import_state(weights, output, settings)
+    if as_json:
+        report.show_json({"package": str(output), "sha256": made.sha256, "head": made.head})
+    else:
+        report.out.print(f"{output}: {made.architecture} under the head {made.head}\nsha256 {made.sha256}")
+
+
+@app.command()
+def export(
+    package: Annotated[str, typer.Argument(help=PLACES, metavar="PACKAGE")],
+    onnx: Annotated[Path, typer.Option(help="The file to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a package's network as ONNX, and compare its scores with the package's own."""
+    from nightsift.models.convert import export_onnx
+
+    made = export_onnx(ModelPackage.load(package), onnx)
+    values = {"onnx": str(onnx), "inputs": made.inputs, "deviation": made.deviation}
+    if as_json:
+        report.show_json({**values, "tolerance": made.tolerance, "opset": made.opset})
+        return
+    report.out.print(
+        f"{onnx}: on {made.inputs} pictures the largest deviation of a score is {made.deviation:.2g}, "
+        f"within {made.tolerance:g}.",
+        soft_wrap=True,
+    )
+
+
 @app.command()
 def seal(
     folder: Annotated[Path, typer.Argument(help="Folder of a package.", metavar="FOLDER")],
@@ -185,6 +238,13 @@ def seal(
         report.show_json({"package": str(folder), "sha256": sealed.sha256})
     else:
         report.out.print(f"sha256 {sealed.sha256}")
+
+
+def _refuse_full(output: Path) -> None:
+    if output.exists() and any(output.iterdir()):
+        raise ConfigurationError(
+            f"{output} is not empty", expected="a new folder for the package", mend="choose another --output"
+        )
 
 
 def _text(path: Path) -> str:

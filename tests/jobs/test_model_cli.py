@@ -1,14 +1,11 @@
 """``nightsift model``, as a model owner types it."""
 
 import json
-import shutil
 
 import pandas as pd
 
 from nightsift.catalogs.truth import write_truth
-from nightsift.models.package import ModelPackage
 from tests.jobs.test_run import nightsift, run
-from tests.models.test_package import edit
 
 TINY = """
 [model]
@@ -72,30 +69,3 @@ def test_the_packaged_model_shows_its_card():
 def test_a_training_file_with_unknown_keys_is_refused(tmp_path):
     (tmp_path / "TRAIN.toml").write_text(TINY.replace("stations = 2", "statoins = 2"))
     assert "did you mean" in nightsift("model", "train", tmp_path / "TRAIN.toml", code=3).stderr
-
-
-def test_a_package_is_verified(package):
-    said = json.loads(nightsift("model", "verify", package, "--json").stdout)
-    assert said["within"]
-    assert said["deviation"] <= said["tolerance"]
-    assert said["then"]["torch"] == said["now"]["torch"]
-    assert "within the tolerance of 0.01" in nightsift("model", "verify", package).stdout
-
-
-def test_a_package_that_scores_otherwise_here_fails(package, tmp_path):
-    folder = shutil.copytree(package, tmp_path / "other")
-    recipe = ModelPackage.load(str(folder)).recipe.model_dump(mode="json")
-    edit(folder, recipe={**recipe, "std": [0.05, 0.05, 0.05]})
-    assert not json.loads(nightsift("model", "verify", folder, "--json", code=1).stdout)["within"]
-    assert "OUTSIDE" in nightsift("model", "verify", folder, code=1).stdout
-    nightsift("model", "seal", folder)
-    nightsift("model", "verify", folder)
-
-
-def test_a_package_without_a_check_is_told_to_be_sealed(package, tmp_path):
-    folder = shutil.copytree(package, tmp_path / "other")
-    (folder / "check.safetensors").unlink()
-    edit(folder, check=None)
-    said = nightsift("model", "verify", folder, code=3).stderr
-    assert "holds no check" in said
-    assert f"nightsift model seal {folder}" in said
