@@ -2,14 +2,19 @@
 
 import doctest
 import os
+import shutil
 from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
 import xarray as xr
+from torchvision.models import resnet18
 
 from tests.conftest import ROOT
 from tests.jobs.test_run import run
+from tests.jobs.typed import typed
+from tests.servers.web import serve
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs", "ignore:Consolidated metadata")
@@ -46,3 +51,16 @@ def test_a_bucket_of_products_opens_with_xarray_alone(configure, simulated, buck
     risen = differences["difference"].isel(time=differences["usable"].values)
     assert risen.dims == ("time", "y", "x")
     assert 0 < float(risen.mean()) < 0.5
+
+
+def test_the_commands_of_the_page_on_packages(package, tmp_path, monkeypatch):
+    shutil.copytree(package, tmp_path / "mine")
+    torch.save(resnet18(num_classes=2).state_dict(), tmp_path / "theirs.pth")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NIGHTSIFT_CACHE", "cache")
+    lines = (ROOT / "docs" / "packages.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.removeprefix("$ nightsift ") for line in lines if line.startswith("$ nightsift ")]
+    assert len(commands) > 6
+    with serve(tmp_path) as web:
+        for command in commands:
+            assert typed(*command.replace("https://models.example.org", web.url).split())
