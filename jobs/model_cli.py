@@ -35,16 +35,30 @@ def train(
         Path | None, typer.Option(help="Folder of drawn samples; default: OUTPUT-samples.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw samples.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed training was.")] = False,
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Only suggest a learning rate, with rate.png and rate.csv.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a network on simulated frames and write a model package with its card."""
-    from nightsift.models.train import TrainConfig
+    from nightsift.models.train import TrainConfig, relative_to, suggest_rate
     from nightsift.models.train import train as train_package
 
     _refuse_full(output)
     config = parse_toml(TrainConfig, _text(train_path), str(train_path))
+    config = relative_to(config, train_path.parent)
+    if find_rate:
+        with stages() as progress:
+            found = suggest_rate(config, output, progress, cache=cache, workers=workers)
+        values = {"stage": found.stage, "learning_rate": found.learning_rate}
+        text = (
+            f"learning_rate = {found.learning_rate:.2g} for [training] {found.stage}; see {output}/rate.png"
+        )
+        report.show_json(values) if as_json else report.out.print(text, soft_wrap=True)
+        return
     with stages() as progress:
-        done = train_package(config, output, progress, cache=cache, workers=workers)
+        done = train_package(config, output, progress, cache=cache, workers=workers, resume=resume)
     if as_json:
         report.show_json({"package": str(output), "sha256": done.package.sha256})
     else:

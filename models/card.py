@@ -14,6 +14,9 @@ def model_card(
     origin: str,
     measured: Figures,
     test: str,
+    head: str = "mean-max",
+    fitted: str = "",
+    folds: str = "",
 ) -> str:
     """Text of ``README.md``.
 
@@ -23,17 +26,26 @@ def model_card(
         What the network was trained on, a sentence or more.
     measured, test
         Figures, and on what they were measured.
+    head
+        What stands on the body.
+    fitted
+        How long the training took on what.
+    folds
+        Table of a cross-validation of the training set.
     """
+    crossed = f"\n## Cross-validation of the training set\n\n{folds}\n" if folds else ""
     named = ", ".join(f"`{name}`" for name in classes)
     return f"""# {name}
 
-{architecture} with the classes {named}.
+{architecture}, head {head}, with the classes {named}.
 A detection has a `meteor` score of {threshold:g} or more.
 
 ## Trained on
 
 {origin}
 
+{fitted}
+{crossed}
 ## Measured
 
 {test} Intervals are Wilson's, 95 %.

@@ -2,83 +2,60 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import json
+import platform
+import shutil
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, field_validator
+from numpy.typing import NDArray
+from torch import Tensor
 
+from nightsift.archive.errors import ConfigurationError
 from nightsift.models.card import model_card
 from nightsift.models.classify import Classifier, best_device
-from nightsift.models.crops import Crops
-from nightsift.models.dataset import DataConfig, draw_samples, held_out_jobs, training_jobs
-from nightsift.models.figures import Figures, average_precision, figures
-from nightsift.models.fitting import Fitting, TrainingConfig, draw_whole
-from nightsift.models.networks import Network, build, normalise
-from nightsift.models.package import (
-    CARD,
-    METEOR,
-    Architecture,
-    Classes,
-    ModelPackage,
-    Probability,
-    save_package,
-)
-from nightsift.models.recipe import Recipe
-from nightsift.models.samples import SATELLITE, Samples, rest_class
+from nightsift.models.dataset import draw_samples, held_out_jobs, training_jobs
+from nightsift.models.figures import Figures, figures
+from nightsift.models.fit import Fitted, fit, scores, search_rate
+from nightsift.models.fitting import Progress
+from nightsift.models.folds import fold_figures, split_folds, summary
+from nightsift.models.package import CARD, ModelPackage, save_package
+from nightsift.models.pictures import draw_confusion, draw_curves
+from nightsift.models.pretraining import first_weights
+from nightsift.models.rates import FoundRate
+from nightsift.models.samples import Samples
+from nightsift.models.trainfile import ModelConfig, TrainConfig, relative_to
 
-Progress = Callable[[str, int, int], None]
+__all__ = [
+    "ModelConfig",
+    "TrainConfig",
+    "TrainReport",
+    "evaluate",
+    "fit",
+    "relative_to",
+    "suggest_rate",
+    "train",
+]
+
 HISTORY: Final = "history.csv"
+FOLDS: Final = "folds.csv"
 
-
-class ModelConfig(BaseModel):
-    """What the package will be called and can say.
-
-    ``classes`` hold ``meteor``, may hold ``satellite`` (which stands for aircraft too), and one more, which
-    takes all other frames. ``threshold`` is the least score of a detection.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    architecture: Architecture
-    classes: Classes = (METEOR, SATELLITE, "nothing")
-    threshold: Probability = 0.85
-
-    @field_validator("classes")
-    @classmethod
-    def _one_rest(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes) - {METEOR, SATELLITE}) != 1:
-            raise ValueError(
-                f"expected {METEOR!r}, if wanted {SATELLITE!r}, and one class for all other frames"
-            )
-        return classes
-
-
-class TrainConfig(BaseModel):
-    """A TRAIN file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: ModelConfig
-    recipe: Recipe = Recipe()
-    data: DataConfig
-    training: TrainingConfig = TrainingConfig()
+Body = dict[str, Tensor] | None
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The package, its figures on the test stations, and one row of ``history`` per epoch."""
+    """The package, its figures on the test stations, a row of ``history`` a round, of ``folds`` a fold."""
 
     package: ModelPackage
     figures: Figures
     history: pd.DataFrame
+    folds: pd.DataFrame
 
 
 def train(
@@ -88,8 +65,13 @@ def train(
     *,
     cache: Path | None = None,
     workers: int = 1,
+    resume: bool = False,
 ) -> TrainReport:
     """Draw samples, fit a network, measure it on stations it never saw, and write the package.
+
+    Beside the package come ``history.csv``, ``curves.png``, ``confusion.png``; ``rate.csv`` and ``rate.png``
+    where a learning rate was looked for; ``folds.csv`` where the training set was folded. Checkpoints lie
+    beside the output until all is done.
 
     Parameters
     ----------
@@ -103,31 +85,161 @@ def train(
         Folder of drawn samples; beside ``output`` by default.
     workers
         Processes that draw samples.
+    resume
+        Go on from the checkpoints of a training that was killed.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are checkpoints and ``resume`` is not asked for, or they are those of another training.
     """
     cache = cache or output.with_name(f"{output.name}-samples")
-    training, validation, test = (
-        draw_samples(jobs, cache, workers, lambda done, total: progress("draw", done, total))
-        for jobs in (*training_jobs(config.data, config.recipe), held_out_jobs(config.data, config.recipe))
+    checkpoints = output.with_name(f"{output.name}-checkpoints")
+    _refuse_unexpected(checkpoints, resume)
+    training, validation, test = _samples(config, cache, workers, progress)
+    body = _body(config, cache, progress)
+    folds = cross_validate(config, training, validation, progress, body=body, checkpoints=checkpoints)
+    last = checkpoints / "training.safetensors"
+    fitted = fit(
+        config,
+        training,
+        validation,
+        progress,
+        body=body,
+        checkpoint=last,
+        on_rate=lambda found: found.save(checkpoints),
     )
-    network, history = fit(config, training, validation, progress)
-    description: Any = {**config.model.model_dump(), "recipe": config.recipe}
-    package = save_package(output, network, **description, card="")
-    measured = evaluate(package, test)
-    (output / CARD).write_text(_card(config, training, test, measured), encoding="utf-8")
-    history.to_csv(output / HISTORY, index=False, float_format="%.5g")
-    return TrainReport(package, measured, history)
+    package, measured = _write(config, output, fitted, test)
+    (output / CARD).write_text(_card(config, training, test, measured, fitted, folds), encoding="utf-8")
+    for found in checkpoints.glob("rate.*"):
+        shutil.copy(found, output)
+    if len(folds):
+        folds.to_csv(output / FOLDS, float_format="%.5g")
+    shutil.rmtree(checkpoints)
+    return TrainReport(package, measured, fitted.history, folds)
+
+
+def suggest_rate(
+    config: TrainConfig,
+    output: Path,
+    progress: Progress = lambda stage, done, total: None,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> FoundRate:
+    """Look for the learning rate of the first stage; write ``rate.csv`` and ``rate.png`` into ``output``."""
+    cache = cache or output.with_name(f"{output.name}-samples")
+    training, *_ = _samples(config, cache, workers, progress)
+    found = search_rate(config, training, body=_body(config, cache, progress))
+    found.save(output)
+    return found
+
+
+def cross_validate(
+    config: TrainConfig,
+    training: Samples,
+    validation: Samples,
+    progress: Progress = lambda stage, done, total: None,
+    *,
+    body: Body = None,
+    checkpoints: Path | None = None,
+) -> pd.DataFrame:
+    """Fit to all folds but one, and measure on that one, for each; one row of figures a fold.
+
+    ``validation`` chooses the epoch, so that no fold is measured with what it chose itself.
+    """
+    if not config.training.folds:
+        return pd.DataFrame()
+    settings, rows = config.training, list[dict[str, float]]()
+    parts = split_folds(training, config.model.classes, settings.folds, settings.fold_by, settings.seed)
+    for number, held_out in enumerate(parts, start=1):
+        kept = checkpoints / f"fold-{number:02}.json" if checkpoints else None
+        if kept is not None and kept.exists():
+            rows.append(json.loads(kept.read_text(encoding="utf-8")))
+            continue
+        rest = np.setdiff1d(np.arange(len(training)), held_out)
+        fitted = fit(
+            config,
+            subset(training, rest),
+            validation,
+            partial(_of_fold, progress, number),
+            body=body,
+            checkpoint=kept and kept.with_suffix(".safetensors"),
+        )
+        left = subset(training, held_out)
+        score = scores(fitted.network, config, left.images)
+        rows.append(fold_figures(left.labels(config.model.classes), score, config.model.classes))
+        if kept is not None:
+            kept.write_text(json.dumps(rows[-1]), encoding="utf-8")
+    return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="fold"))
+
+
+def _of_fold(progress: Progress, fold: int, stage: str, done: int, total: int) -> None:
+    progress(f"fold {fold} {stage}", done, total)
+
+
+def subset(samples: Samples, rows: NDArray[np.intp]) -> Samples:
+    """The samples of these rows, in this order."""
+    place = np.full(len(samples), -1)
+    place[rows] = np.arange(len(rows))
+    objects = samples.objects.assign(image=place[samples.objects["image"].to_numpy()])
+    return Samples(
+        samples.images[rows],
+        samples.frames.iloc[rows].reset_index(drop=True),
+        objects[objects["image"] >= 0].reset_index(drop=True),
+    )
 
 
 def evaluate(package: ModelPackage, samples: Samples) -> Figures:
     """Figures of a package on samples, as it scores them in use."""
+    return _measure(package, samples)[0]
+
+
+def _measure(package: ModelPackage, samples: Samples) -> tuple[Figures, NDArray[np.float32]]:
     seen = Classifier(package).classify_inputs(samples.images)
     score, position, _ = np.split(seen, [-6, -4], axis=1)
     shape = samples.truth["height"].to_numpy(), samples.truth["width"].to_numpy()
     position_px = np.stack(package.recipe.to_frame(position[:, 0], position[:, 1], shape), axis=1)
-    return figures(samples, package.classes, score, position_px, package.threshold)
+    return figures(samples, package.classes, score, position_px, package.threshold), score
 
 
-def _card(config: TrainConfig, training: Samples, test: Samples, measured: Figures) -> str:
+def _samples(
+    config: TrainConfig, cache: Path, workers: int, progress: Progress
+) -> tuple[Samples, Samples, Samples]:
+    jobs = (*training_jobs(config.data, config.recipe), held_out_jobs(config.data, config.recipe))
+    training, validation, test = (
+        draw_samples(part, cache, workers, lambda done, total: progress("draw", done, total)) for part in jobs
+    )
+    return training, validation, test
+
+
+def _body(config: TrainConfig, cache: Path, progress: Progress) -> Body:
+    device = best_device()
+    name = config.model.architecture
+    return first_weights(config.pretraining, name, config.training, config.recipe, cache, progress, device)
+
+
+def _write(config: TrainConfig, output: Path, fitted: Fitted, test: Samples) -> tuple[ModelPackage, Figures]:
+    classes = config.model.classes
+    description: Any = {**config.model.model_dump(), "recipe": config.recipe}
+    package = save_package(output, fitted.network, **description, card="")
+    measured, score = _measure(package, test)
+    fitted.history.to_csv(output / HISTORY, index=False, float_format="%.5g")
+    draw_curves(fitted.history, output / "curves.png")
+    labels, counts = test.labels(classes), np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (labels[labels >= 0], score[labels >= 0].argmax(1)), 1)
+    draw_confusion(counts, classes, output / "confusion.png")
+    return package, measured
+
+
+def _card(
+    config: TrainConfig,
+    training: Samples,
+    test: Samples,
+    measured: Figures,
+    fitted: Fitted,
+    folds: pd.DataFrame,
+) -> str:
     data = config.data
     return model_card(
         **config.model.model_dump(),
@@ -137,61 +249,35 @@ def _card(config: TrainConfig, training: Samples, test: Samples, measured: Figur
         "stations chose the epoch.",
         test=f"On {len(test)} differences of {data.test_stations} stations of the network of seed "
         f"{data.test_seed}.",
+        fitted=how_fitted(config, fitted),
+        folds=summary(folds) if len(folds) else "",
     )
 
 
-def fit(
-    config: TrainConfig, training: Samples, validation: Samples, progress: Progress
-) -> tuple[Network, pd.DataFrame]:
-    """Fit a network; of the second stage, keep what has the best average precision on ``validation``.
+def how_fitted(config: TrainConfig, fitted: Fitted) -> str:
+    """How long it took on what, and where the body came from, for a card."""
+    cuda = best_device().type == "cuda"
+    processor = torch.backends.cpu.get_cpu_capability()
+    cores = f"{torch.get_num_threads()} threads of {platform.machine()} with {processor}, no GPU"
+    machine = f"one {torch.cuda.get_device_name()}" if cuda else cores
+    steps = fitted.history.groupby("stage", sort=False)["step"].max()
+    stages = ", ".join(f"{count} steps of `{name}`" for name, count in steps.items())
+    source = config.pretraining.source
+    body = "from scratch" if source == "none" else f"from weights of {source}"
+    return f"Fitted {body} in {_duration(fitted.seconds)} on {machine}: {stages} (torch {torch.__version__})."
 
-    The same configuration, samples and machine give the same network.
 
-    Returns
-    -------
-    tuple
-        The network, and one row per tenth of a stage: ``stage``, ``step``, ``loss`` and
-        ``validation_average_precision`` of the meteor class (nan on crops).
-    """
-    settings, classes = config.training, config.model.classes
-    torch.manual_seed(settings.seed)
-    network = build(config.model.architecture, len(classes)).to(best_device())
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-    stages = (
-        ("crops", settings.crops, Crops(training, classes, settings.crop_px).draw),
-        ("whole", settings.whole, draw_whole(training, classes)),
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _refuse_unexpected(checkpoints: Path, resume: bool) -> None:
+    if resume or not checkpoints.exists():
+        return
+    raise ConfigurationError(
+        f"a training into this output was killed: {checkpoints} holds its checkpoints",
+        expected="none, or --resume",
+        mend="go on with --resume, or delete that folder to train from the start",
     )
-    rows, best, best_state = [], -1.0, network.state_dict()
-    for name, stage, draw in stages:
-        fitting = Fitting(stage, settings, config.recipe, network, draw, rest_class(classes))
-        for steps in _tenths(stage.steps):
-            loss = fitting.steps(steps[-1] - steps[0] + 1)
-            found = _validate(network, config, validation) if name == "whole" else float("nan")
-            progress(name, steps[-1] + 1, stage.steps)
-            rows.append((name, steps[-1] + 1, loss, found))
-            if found >= best:
-                best, best_state = found, copy.deepcopy(network.state_dict())
-    network.load_state_dict(best_state)
-    columns = ["stage", "step", "loss", "validation_average_precision"]
-    return network.eval(), pd.DataFrame(rows, columns=columns)
-
-
-def _tenths(steps: int) -> list[range]:
-    edges = [round(steps * tenth / 10) for tenth in range(11)]
-    return [range(low, high) for low, high in pairwise(edges) if high > low]
-
-
-@torch.inference_mode()
-def _validate(network: Network, config: TrainConfig, samples: Samples) -> float:
-    """Average precision of the meteor class."""
-    meteor = config.model.classes.index(METEOR)
-    device = next(network.parameters()).device
-    network.eval()
-    scores = []
-    for images in np.array_split(samples.images, -(-len(samples) // config.training.whole.batch)):
-        gray = torch.from_numpy(images).to(device)
-        inputs = normalise(gray[:, None].float() / 255, config.recipe)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
-            scores.append(network(inputs).float().softmax(1)[:, meteor].cpu().numpy())
-    labels = samples.labels(config.model.classes)
-    return average_precision(labels[labels >= 0] == meteor, np.concatenate(scores)[labels >= 0])
