@@ -21,7 +21,7 @@ from nightsift.models.settings import TrainingConfig
 
 _LOWEST: Final = 1e-6
 _HIGHEST: Final = 1.0
-_STEPS: Final = 100
+_STEPS = 100
 _MEMORY: Final = 0.9
 # The search ends where the loss is so many times the least.
 _BURST: Final = 4.0
@@ -43,9 +43,7 @@ class FoundRate:
         draw_rate(self.curve, self.learning_rate, folder / "rate.png")
 
 
-def find_rate(
-    stage: Stage, settings: TrainingConfig, recipe: Recipe, network: Network, steps: int = _STEPS
-) -> FoundRate:
+def find_rate(stage: Stage, settings: TrainingConfig, recipe: Recipe, network: Network) -> FoundRate:
     """Suggest a learning rate for a stage.
 
     A copy of the network is fitted while the rate rises from 1e-6 to 1 evenly in its logarithm (Smith 2017).
@@ -58,12 +56,12 @@ def find_rate(
         If no rate lowers the loss.
     """
     trial = copy.deepcopy(network)
-    growth = (_HIGHEST / _LOWEST) ** (1 / (steps - 1))
+    growth = (_HIGHEST / _LOWEST) ** (1 / (_STEPS - 1))
     moving = optimizer(trial, stage.config, settings, _LOWEST)
     rising = LambdaLR(moving, lambda step: growth**step)
     fitting = Fitting(stage, settings, recipe, trial, moving, rising)
     losses = list[float]()
-    for step in range(steps):
+    for step in range(_STEPS):
         try:
             losses.append(fitting.step(step))
         except Diverged:

@@ -116,7 +116,9 @@ def test_a_loss_that_is_no_number_stops_with_step_and_rate():
 
 
 def test_patience_ends_a_stage_that_gets_no_better():
-    steady = 'patience = 1\nwhole = { epochs = 5, batch = 12, learning_rate = 1e-12, schedule = "constant" }\n'
+    steady = (
+        'patience = 1\nwhole = { epochs = 5, batch = 12, learning_rate = 1e-12, schedule = "constant" }\n'
+    )
     impatient = fit(config(WHOLE + steady), strokes(seed=1), strokes(seed=2))
     patient = fit(config(WHOLE + steady.replace("1", "0", 1)), strokes(seed=1), strokes(seed=2))
     assert len(impatient.history) < len(patient.history) == 5

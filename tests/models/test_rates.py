@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from nightsift.archive.errors import ConfigurationError
+from nightsift.models import rates as finder
 from nightsift.models.fit import fit, search_rate
 from nightsift.models.rates import _steepest
 from tests.models.strokes import strokes
@@ -23,17 +24,22 @@ def test_a_loss_that_never_falls_suggests_nothing():
         _steepest(curve)
 
 
-def test_a_found_rate_comes_with_its_plot_and_leaves_the_network_alone(tmp_path):
-    found = search_rate(config(WHOLE + "whole = { steps = 5, batch = 8 }"), strokes(seed=1))
+@pytest.fixture
+def few_steps(monkeypatch):
+    monkeypatch.setattr(finder, "_STEPS", 25)
+
+
+def test_a_found_rate_comes_with_its_plot_and_lies_in_the_range(tmp_path, few_steps):
+    found = search_rate(config(WHOLE + "whole = { steps = 5, batch = 8 }"), strokes(side=32, seed=1))
     assert 1e-6 < found.learning_rate < 1
     found.save(tmp_path)
     assert (tmp_path / "rate.png").stat().st_size > 5000
     assert len(pd.read_csv(tmp_path / "rate.csv")) == len(found.curve)
 
 
-def test_a_stage_can_ask_for_its_rate():
+def test_a_stage_can_ask_for_its_rate(few_steps):
     seen = []
     asked = config(WHOLE + 'whole = { steps = 2, batch = 8, learning_rate = "find" }')
-    fitted = fit(asked, strokes(seed=1), strokes(seed=2), on_rate=seen.append)
+    fitted = fit(asked, strokes(side=32, seed=1), strokes(side=32, seed=2), on_rate=seen.append)
     (found,) = seen
     assert fitted.history["learning_rate"].unique().tolist() == [found.learning_rate]
