@@ -41,16 +41,18 @@ def train(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network on simulated frames and write a model package with its card."""
+    """Train a network on simulated or labelled frames and write a model package with its card."""
+    from nightsift.jobs.datasets import draw_from, refuse_evaluation_seed
     from nightsift.models.train import TrainConfig, relative_to, suggest_rate
     from nightsift.models.train import train as train_package
 
     _refuse_full(output)
     config = parse_toml(TrainConfig, _text(train_path), str(train_path))
-    config = relative_to(config, train_path.parent)
+    refuse_evaluation_seed(config.data)
+    config, draw = relative_to(config, train_path.parent), draw_from(train_path.resolve().parent)
     if find_rate:
         with stages() as progress:
-            found = suggest_rate(config, output, progress, cache=cache, workers=workers)
+            found = suggest_rate(config, output, progress, cache=cache, workers=workers, draw=draw)
         values = {"stage": found.stage, "learning_rate": found.learning_rate}
         text = (
             f"learning_rate = {found.learning_rate:.2g} for [training] {found.stage}; see {output}/rate.png"
@@ -58,7 +60,7 @@ def train(
         report.show_json(values) if as_json else report.out.print(text, soft_wrap=True)
         return
     with stages() as progress:
-        done = train_package(config, output, progress, cache=cache, workers=workers, resume=resume)
+        done = train_package(config, output, progress, cache=cache, workers=workers, draw=draw, resume=resume)
     if as_json:
         report.show_json({"package": str(output), "sha256": done.package.sha256})
     else:

@@ -19,11 +19,12 @@ from torch import Tensor
 from nightsift.archive.errors import ConfigurationError
 from nightsift.models.card import model_card
 from nightsift.models.classify import Classifier, best_device
-from nightsift.models.dataset import draw_samples, held_out_jobs, training_jobs
+from nightsift.models.dataset import DataConfig, draw_samples, held_out_jobs, training_jobs
 from nightsift.models.figures import Figures, figures
 from nightsift.models.fit import Fitted, fit, scores, search_rate
 from nightsift.models.fitting import Progress
 from nightsift.models.folds import fold_figures, split_folds, summary
+from nightsift.models.origins import Draw, Parts, described, refuse_one_class
 from nightsift.models.package import CARD, ModelPackage, save_package
 from nightsift.models.pictures import draw_confusion, draw_curves
 from nightsift.models.pretraining import first_weights
@@ -65,6 +66,7 @@ def train(
     *,
     cache: Path | None = None,
     workers: int = 1,
+    draw: Draw | None = None,
     resume: bool = False,
 ) -> TrainReport:
     """Draw samples, fit a network, measure it on stations it never saw, and write the package.
@@ -85,6 +87,8 @@ def train(
         Folder of drawn samples; beside ``output`` by default.
     workers
         Processes that draw samples.
+    draw
+        What draws the samples of a folder or a release.
     resume
         Go on from the checkpoints of a training that was killed.
 
@@ -96,21 +100,23 @@ def train(
     cache = cache or output.with_name(f"{output.name}-samples")
     checkpoints = output.with_name(f"{output.name}-checkpoints")
     _refuse_unexpected(checkpoints, resume)
-    training, validation, test = _samples(config, cache, workers, progress)
+    parts = draw_parts(config, cache, workers, progress, draw)
     body = _body(config, cache, progress)
-    folds = cross_validate(config, training, validation, progress, body=body, checkpoints=checkpoints)
+    folds = cross_validate(
+        config, parts.training, parts.validation, progress, body=body, checkpoints=checkpoints
+    )
     last = checkpoints / "training.safetensors"
     fitted = fit(
         config,
-        training,
-        validation,
+        parts.training,
+        parts.validation,
         progress,
         body=body,
         checkpoint=last,
         on_rate=lambda found: found.save(checkpoints),
     )
-    package, measured = _write(config, output, fitted, test)
-    (output / CARD).write_text(_card(config, training, test, measured, fitted, folds), encoding="utf-8")
+    package, measured = _write(config, output, fitted, parts.test)
+    (output / CARD).write_text(_card(config, parts, measured, fitted, folds), encoding="utf-8")
     for found in checkpoints.glob("rate.*"):
         shutil.copy(found, output)
     if len(folds):
@@ -126,11 +132,12 @@ def suggest_rate(
     *,
     cache: Path | None = None,
     workers: int = 1,
+    draw: Draw | None = None,
 ) -> FoundRate:
     """Look for the learning rate of the first stage; write ``rate.csv`` and ``rate.png`` into ``output``."""
     cache = cache or output.with_name(f"{output.name}-samples")
-    training, *_ = _samples(config, cache, workers, progress)
-    found = search_rate(config, training, body=_body(config, cache, progress))
+    parts = draw_parts(config, cache, workers, progress, draw)
+    found = search_rate(config, parts.training, body=_body(config, cache, progress))
     found.save(output)
     return found
 
@@ -160,13 +167,13 @@ def cross_validate(
         rest = np.setdiff1d(np.arange(len(training)), held_out)
         fitted = fit(
             config,
-            subset(training, rest),
+            training.take(rest),
             validation,
             partial(_of_fold, progress, number),
             body=body,
             checkpoint=kept and kept.with_suffix(".safetensors"),
         )
-        left = subset(training, held_out)
+        left = training.take(held_out)
         score = scores(fitted.network, config, left.images)
         rows.append(fold_figures(left.labels(config.model.classes), score, config.model.classes))
         if kept is not None:
@@ -176,18 +183,6 @@ def cross_validate(
 
 def _of_fold(progress: Progress, fold: int, stage: str, done: int, total: int) -> None:
     progress(f"fold {fold} {stage}", done, total)
-
-
-def subset(samples: Samples, rows: NDArray[np.intp]) -> Samples:
-    """The samples of these rows, in this order."""
-    place = np.full(len(samples), -1)
-    place[rows] = np.arange(len(rows))
-    objects = samples.objects.assign(image=place[samples.objects["image"].to_numpy()])
-    return Samples(
-        samples.images[rows],
-        samples.frames.iloc[rows].reset_index(drop=True),
-        objects[objects["image"] >= 0].reset_index(drop=True),
-    )
 
 
 def evaluate(package: ModelPackage, samples: Samples) -> Figures:
@@ -203,14 +198,22 @@ def _measure(package: ModelPackage, samples: Samples) -> tuple[Figures, NDArray[
     return figures(samples, package.classes, score, position_px, package.threshold), score
 
 
-def _samples(
-    config: TrainConfig, cache: Path, workers: int, progress: Progress
-) -> tuple[Samples, Samples, Samples]:
-    jobs = (*training_jobs(config.data, config.recipe), held_out_jobs(config.data, config.recipe))
+def draw_parts(
+    config: TrainConfig, cache: Path, workers: int, progress: Progress, draw: Draw | None
+) -> Parts:
+    """The samples that the TRAIN file names."""
+    data, recipe = config.data, config.recipe
+    if not isinstance(data, DataConfig):
+        if draw is None:
+            raise ValueError(f"samples from a {data.source} need a function that draws them")
+        parts = draw(data, recipe)
+        refuse_one_class(parts, config.model.classes)
+        return parts
+    jobs = (*training_jobs(data, recipe), held_out_jobs(data, recipe))
     training, validation, test = (
         draw_samples(part, cache, workers, lambda done, total: progress("draw", done, total)) for part in jobs
     )
-    return training, validation, test
+    return Parts(training, validation, test)
 
 
 def _body(config: TrainConfig, cache: Path, progress: Progress) -> Body:
@@ -232,23 +235,13 @@ def _write(config: TrainConfig, output: Path, fitted: Fitted, test: Samples) -> 
     return package, measured
 
 
-def _card(
-    config: TrainConfig,
-    training: Samples,
-    test: Samples,
-    measured: Figures,
-    fitted: Fitted,
-    folds: pd.DataFrame,
-) -> str:
-    data = config.data
+def _card(config: TrainConfig, parts: Parts, measured: Figures, fitted: Fitted, folds: pd.DataFrame) -> str:
+    origin, test = described(config.data, parts)
     return model_card(
         **config.model.model_dump(),
         measured=measured,
-        origin=f"{len(training)} differences of the simulated network of seed {data.seed}, "
-        f"{data.nights} nights a station; the last {data.validation_share:.0%} of its {data.stations} "
-        "stations chose the epoch.",
-        test=f"On {len(test)} differences of {data.test_stations} stations of the network of seed "
-        f"{data.test_seed}.",
+        origin=origin,
+        test=test,
         fitted=how_fitted(config, fitted),
         folds=summary(folds) if len(folds) else "",
     )
@@ -258,7 +251,8 @@ def how_fitted(config: TrainConfig, fitted: Fitted) -> str:
     """How long it took on what, and where the body came from, for a card."""
     cuda = best_device().type == "cuda"
     processor = torch.backends.cpu.get_cpu_capability()
-    cores = f"{torch.get_num_threads()} threads of {platform.machine()} with {processor}, no GPU"
+    threads = torch.get_num_threads()
+    cores = f"{threads} thread{'s' * (threads > 1)} of {platform.machine()} with {processor}, no GPU"
     machine = f"one {torch.cuda.get_device_name()}" if cuda else cores
     steps = fitted.history.groupby("stage", sort=False)["step"].max()
     stages = ", ".join(f"{count} steps of `{name}`" for name, count in steps.items())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from nightsift.models.dataset import DataConfig
+from nightsift.models.origins import Data
 from nightsift.models.package import METEOR, Architecture, Classes, HeadName, Probability, packaged_names
 from nightsift.models.recipe import Recipe
 from nightsift.models.samples import SATELLITE
@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
 
     model: ModelConfig
     recipe: Recipe = Recipe()
-    data: DataConfig
+    data: Data
     pretraining: PretrainingConfig = PretrainingConfig()
     training: TrainingConfig = TrainingConfig()
 

@@ -7,6 +7,7 @@ import torch
 from nightsift.archive.settings import parse_toml
 from nightsift.models import train as training
 from nightsift.models.networks import untrained
+from nightsift.models.origins import Parts
 from nightsift.models.package import ModelPackage
 from nightsift.models.settings import StageConfig
 from nightsift.models.trainfile import TrainConfig
@@ -86,8 +87,8 @@ def quick(config, folder):
 @pytest.mark.parametrize("name", [*PUBLISHED, "resnet34", "default"])
 def test_every_recipe_trains_to_a_package(name, tmp_path, monkeypatch):
     torch.set_num_threads(1)
-    parts = [strokes(seed=seed, count=24) for seed in (1, 2, 3)]
-    monkeypatch.setattr(training, "_samples", lambda *_: parts)
+    parts = Parts(*(strokes(seed=seed, count=24) for seed in (1, 2, 3)))
+    monkeypatch.setattr(training, "draw_parts", lambda *_: parts)
     config = quick(recipe(name), tmp_path)
     report = training.train(config, tmp_path / "package")
     package = ModelPackage.load(str(tmp_path / "package"))
@@ -95,7 +96,7 @@ def test_every_recipe_trains_to_a_package(name, tmp_path, monkeypatch):
     assert len(report.folds) == config.training.folds
     card = (tmp_path / "package" / "README.md").read_text()
     assert f"head {config.model.head}" in card
-    assert "threads of" in card or "NVIDIA" in card
+    assert "1 thread of" in card or "NVIDIA" in card
     assert ("mean ± deviation of 2 folds" in card) == bool(config.training.folds)
     assert (tmp_path / "package" / "folds.csv").exists() == bool(config.training.folds)
     for picture in ("curves.png", "confusion.png"):
