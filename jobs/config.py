@@ -181,7 +181,7 @@ def _read_exclusions(stations: Mapping[str, Station], folder: Path) -> dict[str,
 
 
 def _refuse_other_threshold(package: ModelPackage, threshold: Threshold) -> None:
-    if package.recipe.threshold != threshold:
+    if package.recipe.threshold not in ("any", threshold):
         raise ConfigurationError(
             f"model package {package.name!r} does not fit these differences",
             expected=f"[difference] threshold = {package.recipe.threshold!r}, as it was trained on",

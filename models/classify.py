@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -16,9 +16,11 @@ from torch import Tensor
 from nightsift.models.localise import bounding_box, heat_map, peak_position, strongest
 from nightsift.models.networks import Network, fold_batch_norm, normalise
 from nightsift.models.package import METEOR, ModelPackage
-from nightsift.models.recipe import Recipe
+from nightsift.models.recipe import FullSize, Recipe
+from nightsift.models.streaks import Detection, Look, StreakReader
 
 Differences = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Scores:
         float32, (n,): where the meteor class was seen, in pixels of the original frame; nan where
         nothing in the picture speaks for a meteor.
     region
-        float32, (n, 4): x0, y0, x1, y1 of the bounding box of the Grad-CAM region used, in pixels of the
+        float32, (n, 4): x0, y0, x1, y1 of the bounding box of the region used, in pixels of the
         original frame; nan where there is none.
+    more
+        Of each difference the other places that show a meteor, strongest first.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +48,7 @@ class Scores:
     x_px: NDArray[np.float32]
     y_px: NDArray[np.float32]
     region: NDArray[np.float32]
+    more: tuple[tuple[Detection, ...], ...]
 
     @property
     def meteor(self) -> NDArray[np.float32]:
@@ -78,17 +83,28 @@ class Classifier:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
         return network
 
-    def classify(self, differences: Differences) -> Scores:
+    @cached_property
+    def _streaks(self) -> StreakReader:
+        return StreakReader(self.package, self.device)
+
+    def classify(self, differences: Differences, rises: Floats | None = None) -> Scores:
         """Score and locate differences of one size.
 
         Parameters
         ----------
         differences
             Boolean, (n, height, width), at the frame's own size.
+        rises
+            As in `classify_stream`, (n, rows, columns).
         """
-        return self.classify_stream(differences, differences.shape[1:])
+        return self.classify_stream(differences, differences.shape[1:], rises)
 
-    def classify_stream(self, differences: Iterable[NDArray[np.bool_]], shape: tuple[int, int]) -> Scores:
+    def classify_stream(
+        self,
+        differences: Iterable[NDArray[np.bool_]],
+        shape: tuple[int, int],
+        rises: Iterable[Floats] | None = None,
+    ) -> Scores:
         """Score and locate differences as they come; only one batch is in memory.
 
         Parameters
@@ -97,16 +113,22 @@ class Classifier:
             Boolean, (height, width) each.
         shape
             Their (height, width).
+        rises
+            Of each difference the largest rise of each block of 16 x 16 pixels over the pair's noise, (rows,
+            columns). Only packages that read differences at full size look at them.
         """
         recipe = self.package.recipe
-        blocks = [self.classify_inputs(inputs) for inputs in self._inputs(differences)]
+        if isinstance(recipe, FullSize):
+            looks = [self._streaks.look(*pair) for pair in _paired(differences, rises)]
+            return _of_looks(self.package.classes, looks)
+        blocks = [self.classify_inputs(inputs) for inputs in self._inputs(differences, recipe)]
         seen = np.concatenate([*blocks, np.empty((0, len(self.package.classes) + 6), np.float32)])
         score, position, region = np.split(seen, [-6, -4], axis=1)
         x_px, y_px = recipe.to_frame(position[:, 0], position[:, 1], shape)
         x_edge, y_edge = recipe.to_frame(region[:, ::2], region[:, 1::2], shape)
         edges = np.stack([x_edge, y_edge], axis=2).reshape(-1, 4)
         single = [array.astype(np.float32) for array in (x_px, y_px, edges)]
-        return Scores(self.package.classes, score, *single)
+        return Scores(self.package.classes, score, single[0], single[1], single[2], ((),) * len(score))
 
     def classify_inputs(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score and locate what the recipe has already resized.
@@ -121,30 +143,43 @@ class Classifier:
         numpy.ndarray
             float32, (n, classes + 6): scores, then x, y and x0, y0, x1, y1 as fractions of the input.
         """
-        blocks = [_evaluate(images, self._network, self._meteor) for images in self._batches(inputs)]
+        recipe = self._resizing()
+        batches = self._batches(inputs, recipe)
+        blocks = [_evaluate(images, self._network, self._meteor) for images in batches]
         return _joined(blocks, len(inputs), len(self.package.classes) + 6)
 
-    def heat_map(self, differences: Differences) -> NDArray[np.float32]:
-        """Grad-CAM of the meteor class, enlarged to the frame.
+    def heat_map(self, differences: Differences, rises: Iterable[Floats] | None = None) -> Floats:
+        """Where the meteor class is seen, enlarged to the frame: Grad-CAM, or the scores of cells.
 
         Returns
         -------
         numpy.ndarray
             float32, (n, height, width), at the frame's own size, not negative.
         """
-        shape = differences.shape[1:]
-        heats = [self.heat_map_of_inputs(inputs, shape) for inputs in self._inputs(differences)]
+        recipe, shape = self.package.recipe, differences.shape[1:]
+        if isinstance(recipe, FullSize):
+            maps = [self._streaks.heat_map(*pair) for pair in _paired(differences, rises)]
+            return np.asarray(maps, np.float32).reshape(differences.shape)
+        heats = [self.heat_map_of_inputs(inputs, shape) for inputs in self._inputs(differences, recipe)]
         return np.concatenate([*heats, np.empty((0, *shape), np.float32)])
 
     def heat_map_of_inputs(self, inputs: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.float32]:
         """As `heat_map`, of what the recipe has already resized from pictures of ``shape``."""
-        heats = (_heat(images, self._network, self._meteor) for images in self._batches(inputs))
+        recipe = self._resizing()
+        heats = (_heat(images, self._network, self._meteor) for images in self._batches(inputs, recipe))
         coarse = (heat for block in heats for heat in block)
-        enlarged = [_to_frame(heat, self.package.recipe, shape) for heat in islice(coarse, len(inputs))]
+        enlarged = [_to_frame(heat, recipe, shape) for heat in islice(coarse, len(inputs))]
         return np.asarray(enlarged, np.float32).reshape(len(inputs), *shape)
 
-    def _inputs(self, differences: Iterable[NDArray[np.bool_]]) -> Iterator[NDArray[np.uint8]]:
-        resized = (self.package.recipe.resize(difference) for difference in differences)
+    def _resizing(self) -> Recipe:
+        if isinstance(self.package.recipe, FullSize):
+            raise TypeError(f"{self.package.name} reads differences at full size: use `classify`")
+        return self.package.recipe
+
+    def _inputs(
+        self, differences: Iterable[NDArray[np.bool_]], recipe: Recipe
+    ) -> Iterator[NDArray[np.uint8]]:
+        resized = (recipe.resize(difference) for difference in differences)
         while block := list(islice(resized, self.batch)):
             yield np.stack(block)
 
@@ -152,7 +187,7 @@ class Classifier:
     def _meteor(self) -> int:
         return self.package.classes.index(METEOR)
 
-    def _batches(self, inputs: NDArray[np.uint8]) -> Iterator[Tensor]:
+    def _batches(self, inputs: NDArray[np.uint8], recipe: Recipe) -> Iterator[Tensor]:
         if self.device.type == "cpu":
             torch.set_num_threads(1)
         for begin in range(0, len(inputs), self.batch):
@@ -160,12 +195,29 @@ class Classifier:
             full = np.zeros((self.batch, 1, *inputs.shape[1:]), np.uint8)
             full[: len(block), 0] = block
             gray = torch.from_numpy(full).to(self.device).float() / 255
-            yield normalise(gray, self.package.recipe)
+            yield normalise(gray, recipe)
 
 
 def best_device() -> torch.device:
     """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _paired(
+    differences: Iterable[NDArray[np.bool_]], rises: Iterable[Floats] | None
+) -> Iterator[tuple[NDArray[np.bool_], Floats | None]]:
+    if rises is None:
+        return ((difference, None) for difference in differences)
+    return zip(differences, rises, strict=True)
+
+
+def _of_looks(classes: tuple[str, ...], looks: Sequence[Look]) -> Scores:
+    places = [look.detections[0] if look.detections else None for look in looks]
+    position = [(p.x_px, p.y_px) if p else (np.nan, np.nan) for p in places]
+    x_px, y_px = np.array(position, np.float32).reshape(-1, 2).T
+    region = np.array([p.region if p else (np.nan,) * 4 for p in places], np.float32).reshape(-1, 4)
+    score = np.array([look.score for look in looks], np.float32).reshape(-1, len(classes))
+    return Scores(classes, score, x_px, y_px, region, tuple(look.detections[1:] for look in looks))
 
 
 @torch.inference_mode()

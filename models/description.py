@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from nightsift.archive.errors import ConfigurationError
 from nightsift.archive.settings import read_toml, validate
-from nightsift.models.recipe import Recipe
+from nightsift.models.recipe import FullSize, Recipe
 
 WEIGHTS: Final = "model.safetensors"
 CHECK: Final = "check.safetensors"
@@ -36,7 +36,7 @@ def _with_weights(files: Mapping[str, str]) -> Mapping[str, str]:
     return files
 
 
-Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "streaks"]
 HeadName = Literal["mean-max", "average", "fastai", "galindo"]
 Classes = Annotated[tuple[str, ...], AfterValidator(_with_meteor)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -68,8 +68,14 @@ class Description(BaseModel):
     classes: Classes
     threshold: Probability
     files: Files
-    recipe: Recipe
+    recipe: Recipe | FullSize
     check: Check | None = None
+
+    @model_validator(mode="after")
+    def _one_way_of_reading(self) -> Self:
+        if (self.architecture == "streaks") != isinstance(self.recipe, FullSize):
+            raise ValueError('architecture "streaks" goes with a recipe of kind "full-size", others do not')
+        return self
 
 
 def parse_description(data: bytes, source: str) -> Description:

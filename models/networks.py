@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from nightsift.models.heads import HEADS, Head
 from nightsift.models.recipe import Recipe
 
 _RESNETS: Final = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50, "resnet101": resnet101}
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Body(nn.Module):
@@ -79,7 +81,7 @@ def normalise(gray: Tensor, recipe: Recipe) -> Tensor:
     return ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def fold_batch_norm(network: Network) -> Network:
+def fold_batch_norm(network: Module) -> Module:
     """A copy for inference in which each batch normalisation is folded into its convolution."""
     folded = copy.deepcopy(network).eval()
     for module in list(folded.modules()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nightsift.archive.errors import ConfigurationError
 from nightsift.models.description import (
@@ -26,13 +26,16 @@ from nightsift.models.description import (
     read_file,
     verified,
 )
-from nightsift.models.recipe import Recipe
+from nightsift.models.recipe import FullSize, Recipe
 from nightsift.models.sources import Source, packaged_names
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nightsift.models.networks import Network
+    from nightsift.models.streaks import StreakNetwork
+
+    Module = TypeVar("Module", bound=nn.Module)
 
 __all__ = [
     "CARD",
@@ -64,7 +67,7 @@ class ModelPackage:
     head: HeadName
     classes: tuple[str, ...]
     threshold: float
-    recipe: Recipe
+    recipe: Recipe | FullSize
     sha256: str
     check: Check | None = field(hash=False)
     source: Source
@@ -116,6 +119,17 @@ class ModelPackage:
         """
         from nightsift.models.networks import build
 
+        if self.architecture == "streaks":
+            raise TypeError(f"{self.name} reads differences at full size: use `streaks`")
+        return self._filled(build(self.architecture, len(self.classes), self.head))
+
+    def streaks(self) -> StreakNetwork:
+        """The network of a package that reads differences at full size; else as `network`."""
+        from nightsift.models.streaks import StreakNetwork
+
+        return self._filled(StreakNetwork(len(self.classes)))
+
+    def _filled(self, network: Module) -> Module:
         found = self._of(self.source)
         if found.sha256 != self.sha256:
             raise ConfigurationError(
@@ -124,10 +138,8 @@ class ModelPackage:
                 found=f"sha256 {found.sha256}",
                 mend="run again: the new package makes the scores stale",
             )
-        tensors = found._tensors()
-        network = build(self.architecture, len(self.classes), self.head)
         try:
-            network.load_state_dict(tensors)
+            network.load_state_dict(found._tensors())
         except RuntimeError as error:
             raise ConfigurationError(
                 f"{self.folder / WEIGHTS} does not fit its architecture",
@@ -157,13 +169,13 @@ class ModelPackage:
 
 def save_package(
     folder: Path,
-    network: Network,
+    network: nn.Module,
     *,
     name: str,
     architecture: Architecture,
     classes: tuple[str, ...],
     threshold: float,
-    recipe: Recipe,
+    recipe: Recipe | FullSize,
     card: str,
     head: HeadName = "mean-max",
 ) -> ModelPackage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Final, Literal
 
 import cv2
@@ -95,6 +96,34 @@ class Recipe(BaseModel):
             return shape
         side = np.maximum(*shape)
         return side, side
+
+
+class FullSize(BaseModel):
+    """Differences at the frame's own size, for a network that reads frames of any size.
+
+    Frames of more than ``largest_px`` pixels are reduced by the least whole factor that makes them smaller.
+    With ``threshold = "any"`` the network was trained on several thresholds, in gray levels and in
+    deviations of the noise; otherwise it is as that of `Recipe`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["full-size"]
+    threshold: (
+        Literal["any"]
+        | Annotated[float, Field(ge=0, le=65535)]
+        | Annotated[str, Field(pattern=SIGMA_PATTERN)]
+    ) = "any"
+    largest_px: Annotated[int, Field(ge=65536)] = 2_500_000
+
+    def reduction(self, shape: tuple[int, int]) -> int:
+        """By how much frames of (height, width) are reduced.
+
+        >>> recipe = FullSize(kind="full-size")
+        >>> recipe.reduction((976, 1304)), recipe.reduction((4912, 7360))
+        (1, 4)
+        """
+        return max(1, math.ceil(math.sqrt(shape[0] * shape[1] / self.largest_px)))
 
 
 def _pad_to_square(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
