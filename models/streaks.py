@@ -24,6 +24,7 @@ from nightsift.models.package import METEOR, ModelPackage
 from nightsift.models.recipe import FullSize
 
 Floats = NDArray[np.float32]
+Difference = NDArray[np.bool_] | NDArray[np.uint8]
 
 CELL_PX: Final = 32
 _STEM_PX: Final = 4
@@ -103,13 +104,13 @@ def bars() -> Tensor:
     return torch.from_numpy(ordered.astype(np.float32))
 
 
-def read(difference: NDArray[np.bool_], rise: Floats | None, recipe: FullSize) -> tuple[Floats, Floats]:
+def read(difference: Difference, rise: Floats | None, recipe: FullSize) -> tuple[Floats, Floats]:
     """What the network reads of one difference.
 
     Parameters
     ----------
     difference
-        Boolean, (height, width), at the frame's own size.
+        Boolean, (height, width), at the frame's own size; or uint8 gray, where others reduced it.
     rise
         Largest rise of each block of 16 x 16 pixels over the pair's noise, (rows, columns); None where it is
         not known.
@@ -123,17 +124,22 @@ def read(difference: NDArray[np.bool_], rise: Floats | None, recipe: FullSize) -
         and below up to a multiple of 32; and (H / 16, W / 16), the logarithm of the rises.
     """
     factor = recipe.reduction(difference.shape)
-    image = difference.view(np.uint8).astype(np.float32)
+    image = difference.astype(np.float32) / (1 if difference.dtype == np.bool_ else 255)
     if factor > 1:
         size = -(-image.shape[1] // factor), -(-image.shape[0] // factor)
         image = _padded(image, size[1] * factor, size[0] * factor)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     height, width = (-(-side // CELL_PX) * CELL_PX for side in image.shape)
     rows, columns = height // RISE_BLOCK_PX, width // RISE_BLOCK_PX
-    known = np.zeros((0, 0), np.float32) if rise is None else np.log2(1 + rise) / _RISE_SCALE
-    blocks = _padded(known.astype(np.float32), rows * factor, columns * factor)
+    known = np.zeros((0, 0), np.float32) if rise is None else logarithm(rise)
+    blocks = _padded(known, rows * factor, columns * factor)
     largest = blocks.reshape(rows, factor, columns, factor).max((1, 3))
     return _padded(image, height, width), largest
+
+
+def logarithm(rises: NDArray[np.floating]) -> Floats:
+    """Rises in units of the noise as the network reads them: 0 to about 1."""
+    return np.asarray(np.log2(1 + rises.astype(np.float32)) / _RISE_SCALE, np.float32)
 
 
 def _padded(image: Floats, height: int, width: int) -> Floats:
@@ -222,7 +228,7 @@ class StreakReader:
         self._network = fold_batch_norm(package.streaks()).to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
 
-    def look(self, difference: NDArray[np.bool_], rise: Floats | None) -> Look:
+    def look(self, difference: Difference, rise: Floats | None) -> Look:
         """Score and locate; a frame's scores are those of its cell that looks most like a meteor.
 
         Parameters
@@ -236,7 +242,7 @@ class StreakReader:
         cell_px = CELL_PX * self._recipe.reduction(difference.shape)
         return Look(cells[:, best[0], best[1]], tuple(detections(heat, cell_px, LEAST_SCORE)))
 
-    def heat_map(self, difference: NDArray[np.bool_], rise: Floats | None) -> Floats:
+    def heat_map(self, difference: Difference, rise: Floats | None) -> Floats:
         """Score of the class meteor, enlarged to the frame, (height, width)."""
         heat = self._cells(difference, rise)[self._meteor]
         side = CELL_PX * self._recipe.reduction(difference.shape)
@@ -245,7 +251,7 @@ class StreakReader:
         return np.asarray(enlarged[: difference.shape[0], : difference.shape[1]], np.float32)
 
     @torch.inference_mode()
-    def _cells(self, difference: NDArray[np.bool_], rise: Floats | None) -> Floats:
+    def _cells(self, difference: Difference, rise: Floats | None) -> Floats:
         """(classes, rows, columns) scores of the cells that lie in the frame."""
         if self._device.type == "cpu":
             torch.set_num_threads(1)  # parallel work comes from processes
