@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from nightsift.catalogs.verdicts import VERDICTS
 from nightsift.models.classify import Classifier
 from nightsift.models.judging import Mistake
-from nightsift.models.shown import network_input
 
 PAGE: Final = "index.html"
 FILE: Final = "verdicts.csv"
@@ -83,13 +82,9 @@ def _card(rank: int, mistake: Mistake, classifier: Classifier) -> str:
 def _pictures(mistake: Mistake, classifier: Classifier) -> tuple[NDArray[Any], NDArray[Any]]:
     """The difference, gray, and with the heat map over it, BGR; both of the width of the page's pictures."""
     picture = mistake.shown.picture
-    if picture.dtype == np.bool_:
-        gray = picture.view(np.uint8) * np.uint8(255)
-        heat = classifier.heat_map(picture.view(np.bool_)[None])[0]
-    else:
-        inputs = network_input(picture, classifier.package.recipe)[None]
-        gray = picture.view(np.uint8)
-        heat = classifier.heat_map_of_inputs(inputs, (picture.shape[0], picture.shape[1]))[0]
+    gray = picture.view(np.uint8) * np.uint8(255 if picture.dtype == np.bool_ else 1)
+    rise = mistake.shown.rise
+    heat = classifier.heat_map(picture[None], None if rise is None else rise[None])[0]
     height, width = picture.shape
     size = (WIDTH_PX, max(1, round(height * WIDTH_PX / width)))
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA if width > WIDTH_PX else cv2.INTER_NEAREST)

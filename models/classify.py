@@ -17,9 +17,9 @@ from nightsift.models.localise import bounding_box, heat_map, peak_position, str
 from nightsift.models.networks import Network, fold_batch_norm, normalise
 from nightsift.models.package import METEOR, ModelPackage
 from nightsift.models.recipe import FullSize, Recipe
-from nightsift.models.streaks import Detection, Look, StreakReader
+from nightsift.models.streaks import Detection, Difference, Look, StreakReader
 
-Differences = NDArray[np.bool_]
+Differences = NDArray[np.bool_] | NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
@@ -93,7 +93,7 @@ class Classifier:
         Parameters
         ----------
         differences
-            Boolean, (n, height, width), at the frame's own size.
+            Boolean, (n, height, width), at the frame's own size; or uint8 gray, ready-made by others.
         rises
             As in `classify_stream`, (n, rows, columns).
         """
@@ -101,7 +101,7 @@ class Classifier:
 
     def classify_stream(
         self,
-        differences: Iterable[NDArray[np.bool_]],
+        differences: Iterable[Difference],
         shape: tuple[int, int],
         rises: Iterable[Floats] | None = None,
     ) -> Scores:
@@ -160,26 +160,20 @@ class Classifier:
         if isinstance(recipe, FullSize):
             maps = [self._streaks.heat_map(*pair) for pair in _paired(differences, rises)]
             return np.asarray(maps, np.float32).reshape(differences.shape)
-        heats = [self.heat_map_of_inputs(inputs, shape) for inputs in self._inputs(differences, recipe)]
-        return np.concatenate([*heats, np.empty((0, *shape), np.float32)])
-
-    def heat_map_of_inputs(self, inputs: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.float32]:
-        """As `heat_map`, of what the recipe has already resized from pictures of ``shape``."""
-        recipe = self._resizing()
-        heats = (_heat(images, self._network, self._meteor) for images in self._batches(inputs, recipe))
-        coarse = (heat for block in heats for heat in block)
-        enlarged = [_to_frame(heat, recipe, shape) for heat in islice(coarse, len(inputs))]
-        return np.asarray(enlarged, np.float32).reshape(len(inputs), *shape)
+        inputs = self._inputs(differences, recipe)
+        batches = (batch for block in inputs for batch in self._batches(block, recipe))
+        heats = (_heat(images, self._network, self._meteor) for images in batches)
+        coarse = islice((heat for block in heats for heat in block), len(differences))
+        enlarged = [_to_frame(heat, recipe, shape) for heat in coarse]
+        return np.asarray(enlarged, np.float32).reshape(differences.shape)
 
     def _resizing(self) -> Recipe:
         if isinstance(self.package.recipe, FullSize):
             raise TypeError(f"{self.package.name} reads differences at full size: use `classify`")
         return self.package.recipe
 
-    def _inputs(
-        self, differences: Iterable[NDArray[np.bool_]], recipe: Recipe
-    ) -> Iterator[NDArray[np.uint8]]:
-        resized = (recipe.resize(difference) for difference in differences)
+    def _inputs(self, differences: Iterable[Difference], recipe: Recipe) -> Iterator[NDArray[np.uint8]]:
+        resized = (recipe.picture(difference) for difference in differences)
         while block := list(islice(resized, self.batch)):
             yield np.stack(block)
 
@@ -204,8 +198,8 @@ def best_device() -> torch.device:
 
 
 def _paired(
-    differences: Iterable[NDArray[np.bool_]], rises: Iterable[Floats] | None
-) -> Iterator[tuple[NDArray[np.bool_], Floats | None]]:
+    differences: Iterable[Difference], rises: Iterable[Floats] | None
+) -> Iterator[tuple[Difference, Floats | None]]:
     if rises is None:
         return ((difference, None) for difference in differences)
     return zip(differences, rises, strict=True)

@@ -20,9 +20,10 @@ from nightsift.models.classify import Classifier
 from nightsift.models.dataset import DataConfig, StationNightRun, held_out_jobs, simulated_runs
 from nightsift.models.evaluation import LEAST_LENGTH_PX, LEAST_SNR
 from nightsift.models.package import METEOR
-from nightsift.models.recipe import Recipe
+from nightsift.models.recipe import Recipe, made_with
 from nightsift.models.samples import AIRCRAFT, SATELLITE
-from nightsift.models.shown import GEOMETRY, NO_METEOR, Shown, network_input
+from nightsift.models.shown import GEOMETRY, NO_METEOR, Shown
+from nightsift.models.streaks import rise_in_noise
 
 STRETCH: Final = 64
 EVALUATION_SEED: Final = 20_261_120
@@ -137,14 +138,9 @@ def _scored(
     classifier: Classifier, stretch: Sequence[Shown]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     pictures = np.stack([item.picture for item in stretch])
-    if pictures.dtype == np.bool_:
-        scores = classifier.classify(pictures.view(np.bool_))
-        return scores.meteor, np.stack([scores.x_px, scores.y_px], axis=1)
-    package = classifier.package
-    seen = classifier.classify_inputs(np.stack([network_input(p, package.recipe) for p in pictures]))
-    score, position, _ = np.split(seen, [-6, -4], axis=1)
-    place = package.recipe.to_frame(position[:, 0], position[:, 1], pictures.shape[1:])
-    return score[:, package.classes.index(METEOR)], np.stack(place, axis=1).astype(np.float32)
+    rises = [item.rise for item in stretch if item.rise is not None]
+    scores = classifier.classify(pictures, np.stack(rises) if len(rises) == len(stretch) else None)
+    return scores.meteor, np.stack([scores.x_px, scores.y_px], axis=1)
 
 
 def simulated_set(data: DataConfig, threshold: Threshold) -> Iterator[Shown]:
@@ -164,4 +160,5 @@ def _run(night: SimulatedNight, begin: int, job: StationNightRun, threshold: Thr
         kinds = {item.kind for item in objects}
         content = next((kind for kind in (METEOR, SATELLITE, AIRCRAFT) if kind in kinds), NO_METEOR)
         rows = [asdict(item) for item in objects]
-        yield Shown(difference(current, previous, threshold), told, content, rows)
+        shown = difference(current, previous, made_with(threshold))
+        yield Shown(shown, told, content, rows, rise_in_noise(current, previous))

@@ -20,9 +20,11 @@ from nightsift.archive.errors import BadFrame, ConfigurationError
 from nightsift.archive.formats import Levels, pictures
 from nightsift.archive.layouts.stamps import find_stamp
 from nightsift.models.package import METEOR
+from nightsift.models.recipe import made_with
 from nightsift.models.samples import AIRCRAFT, SATELLITE
 from nightsift.models.shown import NO_METEOR, UNSURE, Shown, refuse_contradictions
 from nightsift.models.splits import NAMED, some
+from nightsift.models.streaks import rise_in_noise
 
 # Folders that stand for a verdict, for a part, and for frames that only come before others.
 LABEL_FOLDERS: Final = {
@@ -217,7 +219,7 @@ class LabelledFolder:
                 counts[UNSURE] += 1
                 continue
             try:
-                picture = self._picture(row, threshold)
+                picture, rise = self._picture(row, threshold)
             except BadFrame as bad:
                 counts[bad.reason] += 1
                 continue
@@ -225,16 +227,16 @@ class LabelledFolder:
                 first = first or (row["frame_key"], picture.shape)
                 self._refuse_other_size(first, (row["frame_key"], picture.shape))
             told = ("station", "night", "frame_key", "digest", "event", "part")
-            yield Shown(picture, {name: row[name] for name in told}, row["verdict"])
+            yield Shown(picture, {name: row[name] for name in told}, row["verdict"], rise=rise)
 
     def _picture(self, row: Mapping[str, Any], threshold: Threshold) -> Any:
         gray = self._decoded(row["frame_key"])
         if self.data.kind == "differences":
-            return gray if gray.dtype == "uint8" else (gray >> 8).astype("uint8")
+            return gray if gray.dtype == "uint8" else (gray >> 8).astype("uint8"), None
         previous = self._decoded(self._before(row))
         if previous.shape != gray.shape or previous.dtype != gray.dtype:
             raise BadFrame("wrong-size", f"the frame before {row['frame_key']} has another form")
-        return difference(gray, previous, threshold)
+        return difference(gray, previous, made_with(threshold)), rise_in_noise(gray, previous)
 
     def _before(self, row: Mapping[str, Any]) -> str:
         found = self._earlier.get(row["frame_key"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightsift.archive.differences import SIGMA_PATTERN
+from nightsift.archive.differences import SIGMA_PATTERN, DifferenceSettings, Threshold
 
 Shape = tuple[int, int] | tuple[NDArray[np.integer], NDArray[np.integer]]
 
@@ -52,6 +52,12 @@ class Recipe(BaseModel):
             uint8, (size_px, size_px); bit for bit what OpenCV gives for the 0/255 image.
         """
         return self.resize_gray(difference.view(np.uint8) * np.uint8(255))
+
+    def picture(self, difference: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The network's input, uint8 (size_px, size_px), of a difference or of one that came ready-made."""
+        if difference.dtype == np.bool_:
+            return self.resize(difference.view(np.bool_))
+        return self.resize_gray(difference.view(np.uint8))
 
     def resize_gray(self, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize a difference that others have saved, uint8 (height, width), to the network's input."""
@@ -124,6 +130,11 @@ class FullSize(BaseModel):
         (1, 4)
         """
         return max(1, math.ceil(math.sqrt(shape[0] * shape[1] / self.largest_px)))
+
+
+def made_with(threshold: Threshold) -> Threshold:
+    """The threshold that differences are made with for a recipe: the usual one where any will do."""
+    return DifferenceSettings().threshold if threshold == "any" else threshold
 
 
 def _pad_to_square(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from nightsift.archive.nights import StationNight
 from nightsift.archive.stores import Workspace
 from nightsift.models.labelled import Sides, refuse_unknown
 from nightsift.models.shown import Shown
+from nightsift.models.streaks import in_noise
 
 
 class ReleaseData(Sides):
@@ -73,7 +74,8 @@ def released(
         for index, difference in _read(group["difference"], wanted):
             key = str(keys[index])
             told = {"station": station, "night": night, "frame_key": key, "digest": str(digests[index])}
-            yield Shown(difference, told, verdicts[key], things.get(key, ()))
+            rise = in_noise(group["rise"][index], float(group["noise"][index]))
+            yield Shown(difference, told, verdicts[key], things.get(key, ()), rise)
 
 
 def _read(array: Any, wanted: Any) -> Iterator[tuple[int, Any]]:
@@ -87,7 +89,7 @@ def _read(array: Any, wanted: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _refuse_other_threshold(found: Threshold, expected: Threshold, path: str) -> None:
-    if found != expected:
+    if expected not in ("any", found):
         raise ConfigurationError(
             f"{path} does not fit the recipe",
             expected=f"differences above {expected!r}, as [recipe] threshold says",

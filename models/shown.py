@@ -37,26 +37,23 @@ class Shown:
         The most telling thing in it: ``meteor``, ``satellite``, ``aircraft``, ``other``, ``no-meteor``.
     objects
         ``kind`` and, where they are known, `GEOMETRY` of each thing in it.
+    rise
+        Where it is known, largest rise of each block over the pair's noise, as
+        `nightsift.models.classify.Classifier.classify` takes it.
     """
 
     picture: NDArray[np.bool_] | NDArray[np.uint8]
     frame: Mapping[str, Any]
     verdict: str
     objects: Sequence[Mapping[str, Any]] = ()
-
-
-def network_input(picture: NDArray[np.bool_] | NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
-    """The network's input, uint8 (size, size), of a difference or of one that came ready-made."""
-    if picture.dtype == np.bool_:
-        return recipe.resize(picture.view(np.bool_))
-    return recipe.resize_gray(picture.view(np.uint8))
+    rise: NDArray[np.float32] | None = None
 
 
 def samples_of(shown: Iterable[Shown], recipe: Recipe) -> Samples:
     """Samples for training. What a person named is clear; where its place is not known, it is nan."""
     images, frames, objects = [], [], []
     for index, item in enumerate(shown):
-        images.append(network_input(item.picture, recipe))
+        images.append(recipe.picture(item.picture))
         height, width = item.picture.shape
         frames.append({**item.frame, "verdict": item.verdict, "height": height, "width": width})
         rows = item.objects or _named(item.verdict)

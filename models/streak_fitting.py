@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, NamedTuple
 
 import numpy as np
@@ -138,8 +138,9 @@ class CropDrawer:
 
     def _turned(self, crop: Crop) -> Crop:
         quarters, mirrored = int(self._rng.integers(4)), self._rng.random() < 0.5
-        turned = (np.rot90(part, quarters) for part in crop)
-        return Crop(*(np.ascontiguousarray(part[:, ::-1] if mirrored else part) for part in turned))
+        way = slice(None, None, -1 if mirrored else 1)
+        image, rise, cells = (np.ascontiguousarray(np.rot90(part, quarters)[:, way]) for part in crop)
+        return Crop(image, rise, cells)  # type: ignore[arg-type]  # numpy loses the dtypes
 
     def learn_from(self, mistakes: Sequence[Place]) -> None:
         """Draw crops around these places too; the oldest are forgotten."""
@@ -227,7 +228,7 @@ def score_maps(network: StreakNetwork, night: NightSamples, threshold: int = 0) 
 
 
 def false_places(
-    network: StreakNetwork, nights: Sequence[NightSamples], numbers: Sequence[int], threshold: int
+    network: StreakNetwork, nights: Sequence[NightSamples], numbers: Iterable[int], threshold: int
 ) -> list[Place]:
     """Of each difference the cell without a meteor that looks most like one, if it scores above .15."""
     found = []

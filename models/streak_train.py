@@ -132,7 +132,7 @@ def fit_streaks(
             progress(f"fit, cycle {number}", min(done + _STEPS_A_ROW, steps), steps)
             if (done + _STEPS_A_ROW) % settings.look_every < _STEPS_A_ROW:
                 looked_at = rng.choice(len(nights), min(_NIGHTS_LOOKED_AT, len(nights)), replace=False)
-                drawer.learn_from(false_places(network, nights, looked_at, int(rng.integers(2))))
+                drawer.learn_from(false_places(network, nights, looked_at.tolist(), int(rng.integers(2))))
     return network.eval(), pd.DataFrame(rows, columns=["cycle", "step", "loss"])
 
 

@@ -18,7 +18,7 @@ from scipy.ndimage import label as connected
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle, relu
 
-from nightsift.archive.kernels import RISE_BLOCK_PX
+from nightsift.archive.kernels import RISE_BLOCK_PX, Frame, Sample, risen
 from nightsift.models.networks import fold_batch_norm
 from nightsift.models.package import METEOR, ModelPackage
 from nightsift.models.recipe import FullSize
@@ -124,11 +124,11 @@ def read(difference: Difference, rise: Floats | None, recipe: FullSize) -> tuple
         and below up to a multiple of 32; and (H / 16, W / 16), the logarithm of the rises.
     """
     factor = recipe.reduction(difference.shape)
-    image = difference.astype(np.float32) / (1 if difference.dtype == np.bool_ else 255)
+    image = difference.astype(np.float32) / np.float32(1 if difference.dtype == np.bool_ else 255)
     if factor > 1:
         size = -(-image.shape[1] // factor), -(-image.shape[0] // factor)
         image = _padded(image, size[1] * factor, size[0] * factor)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
     height, width = (-(-side // CELL_PX) * CELL_PX for side in image.shape)
     rows, columns = height // RISE_BLOCK_PX, width // RISE_BLOCK_PX
     known = np.zeros((0, 0), np.float32) if rise is None else logarithm(rise)
@@ -151,6 +151,12 @@ def _padded(image: Floats, height: int, width: int) -> Floats:
 def in_noise(rises: NDArray[np.unsignedinteger], noise: float) -> Floats:
     """Largest rises of blocks in units of the pair's noise, as `read` takes them."""
     return np.asarray(rises / np.float32(max(noise, _LEAST_NOISE)), np.float32)
+
+
+def rise_in_noise(current: Frame, previous: Frame) -> Floats:
+    """As `in_noise`, of two frames of one form, (y, x)."""
+    noise = Sample.of(current).noise(Sample.of(previous))
+    return in_noise(risen(current, previous, 0).blocks, noise)
 
 
 @dataclass(frozen=True)
