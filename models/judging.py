@@ -137,7 +137,7 @@ def _stretches(shown: Iterable[Shown]) -> Iterator[list[Shown]]:
 def _scored(
     classifier: Classifier, stretch: Sequence[Shown]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    pictures = np.stack([item.picture for item in stretch])
+    pictures: Any = np.stack([item.picture for item in stretch])
     rises = [item.rise for item in stretch if item.rise is not None]
     scores = classifier.classify(pictures, np.stack(rises) if len(rises) == len(stretch) else None)
     return scores.meteor, np.stack([scores.x_px, scores.y_px], axis=1)

@@ -194,7 +194,8 @@ def _measure(package: ModelPackage, samples: Samples) -> tuple[Figures, NDArray[
     seen = Classifier(package).classify_inputs(samples.images)
     score, position, _ = np.split(seen, [-6, -4], axis=1)
     shape = samples.truth["height"].to_numpy(), samples.truth["width"].to_numpy()
-    position_px = np.stack(package.recipe.to_frame(position[:, 0], position[:, 1], shape), axis=1)
+    recipe: Any = package.recipe
+    position_px = np.stack(recipe.to_frame(position[:, 0], position[:, 1], shape), axis=1)
     return figures(samples, package.classes, score, position_px, package.threshold), score
 
 
