@@ -164,7 +164,7 @@ def test_training_learns_and_writes_a_package(tmp_path: Path) -> None:
         small=True,
         meteors=3,
     )
-    settings = StreakTraining(crop_px=128, batch=8, cycles=(40,), look_every=1000, learning_rate=0.003)
+    settings = StreakTraining(crop_px=128, batch=8, cycles=(12,), look_every=1000, learning_rate=0.003)
     config = StreakConfig(
         model=StreakModel(name="learned", architecture="streaks"), data=data, training=settings
     )
