@@ -30,7 +30,8 @@ from nightsift.models.package import (
     Probability,
     save_package,
 )
-from nightsift.models.recipe import Recipe
+from nightsift.models.recipe import FullSize, Recipe
+from nightsift.models.streaks import StreakNetwork, StreakReader
 from nightsift.models.verify import draw_differences
 
 ONNX_TOLERANCE: Final = 1e-3
@@ -226,16 +227,20 @@ def export_onnx(package: ModelPackage, path: Path) -> Exported:
     ``scores`` is float32, (n, classes), each row of sum one. The resizing stays outside: OpenCV's
     INTER_AREA has no counterpart in ONNX.
 
+    Of a package that reads differences at full size the inputs are ``images``, float32 (1, 1, H, W), and
+    ``rises``, float32 (1, 1, H / 16, W / 16), as `nightsift.models.streaks.read` makes them, and ``scores``
+    are those of cells, (1, classes, H / 32, W / 32).
+
     Raises
     ------
     ConfigurationError
         If ONNX is not installed, or ONNX Runtime gives other scores than the classifier.
     """
     _require_onnx()
-    _write_onnx(package, path)
-    images = np.stack([package.recipe.resize(risen) for risen in draw_differences()])
-    expected = Classifier(package, "cpu").classify_inputs(images)[:, : len(package.classes)]
-    deviation = float(np.abs(_run_onnx(path, images) - expected).max())
+    if isinstance(package.recipe, FullSize):
+        deviation, count = _export_streaks(package, path)
+    else:
+        deviation, count = _export_pictures(package, package.recipe, path)
     if not deviation <= ONNX_TOLERANCE:
         path.unlink()
         raise ConfigurationError(
@@ -244,32 +249,70 @@ def export_onnx(package: ModelPackage, path: Path) -> Exported:
             found=f"a deviation of {deviation:.2g}",
             mend="try other versions of torch, onnx and onnxruntime",
         )
-    return Exported(path, len(images), deviation, ONNX_TOLERANCE, _OPSET)
+    return Exported(path, count, deviation, ONNX_TOLERANCE, _OPSET)
 
 
-def _write_onnx(package: ModelPackage, path: Path) -> None:
-    network = _Standalone(fold_batch_norm(package.network()), package.recipe).eval()
-    size = package.recipe.size_px
+def _export_pictures(package: ModelPackage, recipe: Recipe, path: Path) -> tuple[float, int]:
+    """Largest deviation, and of how many."""
+    network = _Standalone(fold_batch_norm(package.network()), recipe).eval()
+    example = torch.zeros(2, 1, recipe.size_px, recipe.size_px, dtype=torch.uint8)
+    _write_onnx(network, path, {"images": example}, {"images": {0: torch.export.Dim("n")}})
+    images = np.stack([recipe.resize(risen) for risen in draw_differences()])
+    expected = Classifier(package, "cpu").classify_inputs(images)[:, : len(package.classes)]
+    return float(np.abs(_run_onnx(path, {"images": images[:, None]}) - expected).max()), len(images)
+
+
+def _export_streaks(package: ModelPackage, path: Path) -> tuple[float, int]:
+    reader = StreakReader(package, torch.device("cpu"))
+    example = {"images": torch.zeros(1, 1, 128, 192), "rises": torch.zeros(1, 1, 8, 12)}
+    rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
+    sizes = {name: {2: side * rows, 3: side * columns} for name, side in (("images", 32), ("rises", 2))}
+    _write_onnx(_CellScores(fold_batch_norm(package.streaks())).eval(), path, example, sizes)
+    differences = draw_differences()
+    return max(_deviation(reader, path, risen) for risen in differences), len(differences)
+
+
+def _deviation(reader: StreakReader, path: Path, risen: NDArray[np.bool_]) -> float:
+    image, rises = reader.inputs(risen, None)
+    found = _run_onnx(path, {"images": image[None, None], "rises": rises[None, None]})[0]
+    return float(np.abs(found - reader.cells(risen, None)).max())
+
+
+class _CellScores(nn.Module):
+    """A network for differences at full size with its softmax behind it."""
+
+    def __init__(self, network: StreakNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, rises: Tensor) -> Tensor:
+        logits: Tensor = self.network(images, rises)
+        return logits.softmax(1)
+
+
+def _write_onnx(
+    network: nn.Module, path: Path, example: Mapping[str, Tensor], sizes: Mapping[str, Any]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of torch's own code
         torch.onnx.export(
             network,
-            (torch.zeros(2, 1, size, size, dtype=torch.uint8),),
+            tuple(example.values()),
             path,
-            input_names=["images"],
+            input_names=list(example),
             output_names=["scores"],
-            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+            dynamic_shapes=dict(sizes),
             opset_version=_OPSET,
             external_data=False,
             verbose=False,
         )
 
 
-def _run_onnx(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run_onnx(path: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (scores,) = session.run(["scores"], {"images": images[:, None]})
+    (scores,) = session.run(["scores"], dict(inputs))
     return np.asarray(scores, np.float32)
 
 

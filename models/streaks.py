@@ -242,7 +242,7 @@ class StreakReader:
         difference, rise
             As in `read`.
         """
-        cells = self._cells(difference, rise)
+        cells = self.cells(difference, rise)
         heat = cells[self._meteor]
         best = np.unravel_index(heat.argmax(), heat.shape)
         cell_px = CELL_PX * self._recipe.reduction(difference.shape)
@@ -250,20 +250,22 @@ class StreakReader:
 
     def heat_map(self, difference: Difference, rise: Floats | None) -> Floats:
         """Score of the class meteor, enlarged to the frame, (height, width)."""
-        heat = self._cells(difference, rise)[self._meteor]
+        heat = self.cells(difference, rise)[self._meteor]
         side = CELL_PX * self._recipe.reduction(difference.shape)
         size = heat.shape[1] * side, heat.shape[0] * side
         enlarged = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(enlarged[: difference.shape[0], : difference.shape[1]], np.float32)
 
+    def inputs(self, difference: Difference, rise: Floats | None) -> tuple[Floats, Floats]:
+        """See `read`."""
+        return read(difference, rise, self._recipe)
+
     @torch.inference_mode()
-    def _cells(self, difference: Difference, rise: Floats | None) -> Floats:
-        """(classes, rows, columns) scores of the cells that lie in the frame."""
+    def cells(self, difference: Difference, rise: Floats | None) -> Floats:
+        """Scores of all cells of the padded frame, (classes, rows, columns)."""
         if self._device.type == "cpu":
             torch.set_num_threads(1)  # parallel work comes from processes
-        image, blocks = (
-            torch.from_numpy(part)[None, None].to(self._device)
-            for part in read(difference, rise, self._recipe)
-        )
+        parts = self.inputs(difference, rise)
+        image, blocks = (torch.from_numpy(part)[None, None].to(self._device) for part in parts)
         image = image.contiguous(memory_format=torch.channels_last)
         return np.asarray(self._network(image, blocks).softmax(1)[0].cpu().numpy(), np.float32)

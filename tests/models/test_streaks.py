@@ -159,8 +159,8 @@ def test_training_learns_and_writes_a_package(tmp_path: Path) -> None:
         test_seed=5,
         test_stations=1,
         nights=1,
-        runs=2,
-        frames=5,
+        runs=1,
+        frames=4,
         small=True,
         meteors=3,
     )
