@@ -10,7 +10,7 @@ import typer
 from rich.markdown import Markdown
 
 from nightsift.archive.errors import ConfigurationError, UsageError
-from nightsift.archive.settings import parse_toml
+from nightsift.archive.settings import parse_toml, read_toml
 from nightsift.catalogs.release import read_product, read_release
 from nightsift.catalogs.truth import evaluate_frames, read_truth
 from nightsift.jobs import report
@@ -43,11 +43,20 @@ def train(
 ) -> None:
     """Train a network on simulated or labelled frames and write a model package with its card."""
     from nightsift.jobs.datasets import draw_from, refuse_evaluation_seed
+    from nightsift.models.streak_train import StreakConfig, train_streaks
     from nightsift.models.train import TrainConfig, relative_to, suggest_rate
     from nightsift.models.train import train as train_package
 
     _refuse_full(output)
-    config = parse_toml(TrainConfig, _text(train_path), str(train_path))
+    text = _text(train_path)
+    if read_toml(text, str(train_path)).get("model", {}).get("architecture") == "streaks":
+        full_size = parse_toml(StreakConfig, text, str(train_path))
+        refuse_evaluation_seed(full_size.data)
+        with stages() as progress:
+            trained = train_streaks(full_size, output, progress, cache=cache, workers=workers)
+        _show_trained(output, trained.sha256, as_json)
+        return
+    config = parse_toml(TrainConfig, text, str(train_path))
     refuse_evaluation_seed(config.data)
     config, draw = relative_to(config, train_path.parent), draw_from(train_path.resolve().parent)
     if find_rate:
@@ -61,8 +70,12 @@ def train(
         return
     with stages() as progress:
         done = train_package(config, output, progress, cache=cache, workers=workers, draw=draw, resume=resume)
+    _show_trained(output, done.package.sha256, as_json)
+
+
+def _show_trained(output: Path, sha256: str, as_json: bool) -> None:
     if as_json:
-        report.show_json({"package": str(output), "sha256": done.package.sha256})
+        report.show_json({"package": str(output), "sha256": sha256})
     else:
         report.out.print((output / CARD).read_text(encoding="utf-8"), soft_wrap=True)
 
