@@ -44,12 +44,20 @@ def train(
     """Train a network on simulated or labelled frames and write a model package with its card."""
     from nightsift.jobs.datasets import draw_from, refuse_evaluation_seed
     from nightsift.models.streak_train import StreakConfig, train_streaks
-    from nightsift.models.train import TrainConfig, relative_to, suggest_rate
+    from nightsift.models.train import TrainConfig, checkpoints_of, relative_to, suggest_rate
     from nightsift.models.train import train as train_package
 
-    _refuse_full(output)
+    # A training that was killed while it wrote its package still has its checkpoints.
+    if not (resume and checkpoints_of(output).exists()):
+        _refuse_full(output)
     text = _text(train_path)
     if read_toml(text, str(train_path)).get("model", {}).get("architecture") == "streaks":
+        if resume or find_rate:
+            raise UsageError(
+                "--resume and --find-rate are for the ResNets",
+                found='architecture = "streaks"',
+                mend="train it without them",
+            )
         full_size = parse_toml(StreakConfig, text, str(train_path))
         refuse_evaluation_seed(full_size.data)
         with stages() as progress:

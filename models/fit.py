@@ -239,6 +239,8 @@ _VALIDATED = ("validation_loss", "validation_accuracy", "validation_average_prec
 def _figures(network: Network, config: TrainConfig, samples: Samples) -> dict[str, float]:
     labels = samples.labels(config.model.classes)
     known = labels >= 0
+    if not known.any():
+        return dict.fromkeys(_VALIDATED, np.nan)
     logits, truth = _logits(network, config, samples.images[known]), torch.from_numpy(labels[known])
     score, meteor = logits.softmax(1).numpy(), config.model.classes.index(METEOR)
     found = (

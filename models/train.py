@@ -36,6 +36,7 @@ __all__ = [
     "ModelConfig",
     "TrainConfig",
     "TrainReport",
+    "checkpoints_of",
     "evaluate",
     "fit",
     "relative_to",
@@ -98,7 +99,7 @@ def train(
         If there are checkpoints and ``resume`` is not asked for, or they are those of another training.
     """
     cache = cache or output.with_name(f"{output.name}-samples")
-    checkpoints = output.with_name(f"{output.name}-checkpoints")
+    checkpoints = checkpoints_of(output)
     _refuse_unexpected(checkpoints, resume)
     parts = draw_parts(config, cache, workers, progress, draw)
     body = _body(config, cache, progress)
@@ -123,6 +124,11 @@ def train(
         folds.to_csv(output / FOLDS, float_format="%.5g")
     shutil.rmtree(checkpoints)
     return TrainReport(package, measured, fitted.history, folds)
+
+
+def checkpoints_of(output: Path) -> Path:
+    """The folder of the checkpoints of a training into ``output``."""
+    return output.with_name(f"{output.name}-checkpoints")
 
 
 def suggest_rate(

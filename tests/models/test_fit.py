@@ -109,6 +109,13 @@ def test_samples_of_one_class_are_refused(meteors):
         fit(config(), strokes(meteors=meteors), strokes())
 
 
+def test_validation_without_anything_known_is_nan_and_the_last_weights_are_kept():
+    unknown = strokes(seed=2, meteors=1)
+    unknown.objects["clear"] = False
+    fitted = fit(config(WHOLE + "whole = { steps = 1, batch = 8 }"), strokes(seed=1), unknown)
+    assert fitted.history["validation_loss"].isna().all()
+
+
 def test_a_loss_that_is_no_number_stops_with_step_and_rate():
     wild = 'whole = { steps = 30, batch = 8, learning_rate = 1e30, schedule = "constant" }\n'
     with pytest.raises(Diverged, match=r"step \d+ of the stage 'whole'(.|\n)*learning rate 1e\+30"):

@@ -84,7 +84,7 @@ def quick(config, folder):
     return config.model_copy(update={"training": small, "pretraining": first, "recipe": recipe})
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, "resnet34", "default"])
+@pytest.mark.parametrize("name", [*PUBLISHED, "resnet34"])
 def test_every_recipe_trains_to_a_package(name, tmp_path, monkeypatch):
     torch.set_num_threads(1)
     parts = Parts(*(strokes(seed=seed, count=24) for seed in (1, 2, 3)))

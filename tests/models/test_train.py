@@ -16,7 +16,8 @@ from nightsift.models.recipe import RECIPES, Recipe
 from nightsift.models.samples import Samples
 from nightsift.models.train import TrainConfig, train
 
-TRAIN_FILES = sorted((Path(__file__).parents[2] / "models" / "recipes").glob("*.toml"))
+RECIPE_FOLDER = Path(__file__).parents[2] / "models" / "recipes"
+TRAIN_FILES = sorted(path for path in RECIPE_FOLDER.glob("*.toml") if "resnet" in path.read_text())
 
 TINY = """
 [model]
