@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -199,9 +198,11 @@ def _read_package(sections: _File, folder: Path) -> ModelPackage:
 def _server_options(
     section: str, url: str, named: Mapping[str, Any] | None, archive: ArchiveSection
 ) -> dict[str, Any]:
-    scheme = urlsplit(url).scheme
+    scheme, archive_scheme = (
+        place.partition("://")[0] if "://" in place else "" for place in (url, archive.url)
+    )
     if named is None:
-        named = archive.storage_options if scheme == urlsplit(archive.url).scheme else {}
+        named = archive.storage_options if scheme == archive_scheme else {}
         if scheme == "s3":
             named = {name: value for name, value in named.items() if name in WorkspaceOptions.model_fields}
     if scheme not in ("s3", "", "file"):

@@ -24,6 +24,7 @@ from nightsift.models.description import CARD, DESCRIPTION, missing_file, parse_
 
 CACHE_VARIABLE: Final = "NIGHTSIFT_CACHE"
 HERE: Final = ("localhost", "127.0.0.1", "::1")
+PLACES: Final = "https://… or s3://bucket/prefix, without a query; http://… on this machine only"
 PIN: Final = re.compile(r"sha256=([0-9a-f]{64})")
 
 
@@ -62,6 +63,7 @@ class Source:
         place, separator, fragment = package.partition("#")
         pinned = PIN.fullmatch(fragment)
         if "://" in place:
+            place = place.rstrip("/")
             _refuse_url(place, options)
         if separator and not pinned:
             raise ConfigurationError(
@@ -180,12 +182,17 @@ def _rename(staging: Path, folder: Path) -> None:
 
 def _refuse_url(url: str, options: tuple[tuple[str, Any], ...]) -> None:
     refuse_secrets(url, dict(options), "the URL of the model package")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{url} is no URL", expected=PLACES, found=str(error), mend="correct the name of the package"
+        ) from error
     plain = parts.scheme == "http" and parts.hostname not in HERE
     if plain or parts.scheme not in ("http", "https", "s3") or parts.query:
         raise ConfigurationError(
             f"no model package is read from {parts.scheme}://{parts.netloc}{parts.path}"
             + (" with a query" if parts.query else ""),
-            expected="https://… or s3://bucket/prefix, without a query; http://… on this machine only",
+            expected=PLACES,
             mend="name the folder of the package on a server that encrypts",
         )

@@ -37,7 +37,7 @@ def web(site):
 
 
 def test_a_package_from_a_web_server_is_the_same(web, cache, package):
-    found, own = ModelPackage.load(f"{web.url}/package"), ModelPackage.load(str(package))
+    found, own = ModelPackage.load(f"{web.url}/package/"), ModelPackage.load(str(package))
     assert found.sha256 == own.sha256
     assert found.folder == cache / own.sha256
     assert {path.name for path in found.folder.iterdir()} == {path.name for path in package.iterdir()}
@@ -163,6 +163,7 @@ def test_over_https_as_the_command_line_is_used(site, tmp_path, package):
         ("https://models.example.org/x?version=2", "with a query"),
         ("https://user:hunter2@models.example.org/x", "holds a secret"),
         ("https://models.example.org/x?token=hunter2", "holds a secret: token"),
+        ("https://[models/x", "https://[models/x is no URL"),
         ("s3://bucket/x?X-Amz-Signature=hunter2", "holds a secret"),
     ],
 )
