@@ -27,7 +27,7 @@ from nightsift.models.streaks import rise_in_noise
 
 STRETCH: Final = 64
 EVALUATION_SEED: Final = 20_261_120
-# 36 station-nights of 5 runs: with the rates below about 3,300 of 5,220 differences are without a meteor.
+# 36 station-nights of 5 runs: with the rates below most of 5,220 differences are without a meteor.
 SIMULATED: Final = DataConfig(
     seed=0,
     stations=1,
