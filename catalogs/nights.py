@@ -15,7 +15,7 @@ from nightsift.archive.nights import StationNight
 from nightsift.archive.stations import Station
 from nightsift.catalogs.ledger import coverage_row
 from nightsift.catalogs.schema import CANDIDATES, FRAMES
-from nightsift.catalogs.tracks import link_tracks
+from nightsift.catalogs.tracks import link_tracks, track_positions, track_speed
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,20 @@ def _candidates(frames: Any, station: Station, threshold: float) -> Any:
     ]
     for row, (track, length) in zip(rows, link_tracks(rows), strict=True):
         row.update(track_id=track, track_frames=length)
+    _add_speeds(rows)
     return pa.Table.from_pylist(rows, schema=CANDIDATES)
+
+
+def _add_speeds(rows: Sequence[dict[str, Any]]) -> None:
+    """Speeds of tracks of several frames, where no time map told them."""
+    tracks: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        tracks.setdefault(row["track_id"], []).append(row)
+    for members in tracks.values():
+        speed = track_speed(track_positions(members))
+        for row in members:
+            if row["speed_px_s"] is None:
+                row["speed_px_s"] = speed
 
 
 def _candidate_id(station: Station, start_utc: datetime, number: int = 0) -> str:

@@ -36,7 +36,7 @@ from nightsift.catalogs.parquet import WrittenFile, read_table, write_tables
 from nightsift.catalogs.schema import CANDIDATES, COVERAGE, FRAMES
 from nightsift.catalogs.scores import read_scores
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LATEST = "releases/latest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

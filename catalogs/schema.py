@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+KINDS = ("meteor", "satellite", "aircraft", "other")
+
 UTC_MS = pa.timestamp("ms", tz="UTC")
 
 # Why a frame has no score, as the `reason` column and the coverage counts name it.
@@ -65,13 +67,20 @@ _EXPOSURE = [
 _POSITION = [
     _field("x_px", pa.float32(), "px", "position by Grad-CAM and first-block activation, to the right"),
     _field("y_px", pa.float32(), "px", "position by Grad-CAM and first-block activation, down"),
-    _field("x_begin_px", pa.float32(), "px", "one end of the fitted trail"),
-    _field("y_begin_px", pa.float32(), "px", "one end of the fitted trail"),
-    _field("x_end_px", pa.float32(), "px", "other end of the fitted trail"),
-    _field("y_end_px", pa.float32(), "px", "other end of the fitted trail"),
+    _field("x_begin_px", pa.float32(), "px", "one end of the fitted trail; with a time map the first"),
+    _field("y_begin_px", pa.float32(), "px", "one end of the fitted trail; with a time map the first"),
+    _field("x_end_px", pa.float32(), "px", "other end of the fitted trail; with a time map the last"),
+    _field("y_end_px", pa.float32(), "px", "other end of the fitted trail; with a time map the last"),
     _field("length_px", pa.float32(), "px", "length of the fitted trail"),
     _field("peak", pa.float32(), "gray levels", "largest rise in the 16 px blocks that the trail crosses"),
     _field("snr", pa.float32(), "", "peak over the pair's noise"),
+    _field(
+        "speed_px_s", pa.float32(), "px/s", "speed on the frame, by its time map or by the track's frames"
+    ),
+]
+_KIND = [
+    _field("kind", pa.string(), "", "meteor, satellite, aircraft or other; null until it is vetted"),
+    _field("kind_score", pa.float32(), "", "score of the kind"),
 ]
 _TRANSPARENCY = [
     _field("stars", pa.float32(), "", "stars that the frame shows; null where they were not counted"),
@@ -90,8 +99,7 @@ CANDIDATES = pa.schema(
         *_EXPOSURE,
         _field("score", pa.float32(), "", "softmax score of the class meteor"),
         _field("threshold", pa.float32(), "", "score from which a frame is a candidate"),
-        _field("kind", pa.string(), "", "meteor, satellite, aircraft or other; null until it is vetted"),
-        _field("kind_score", pa.float32(), "", "score of the kind"),
+        *_KIND,
         *_POSITION,
         _field("track_id", pa.string(), "", "candidates of consecutive frames that continue one another"),
         _field("track_frames", pa.int32(), "", "number of candidates in the track"),
@@ -118,6 +126,7 @@ FRAMES = pa.schema(
         _field("reason", pa.string(), "", "why the frame has no score; null where it has one"),
         _field("detail", pa.string(), "", "the reason in words: what was expected and found"),
         _field("score", pa.float32(), "", "softmax score of the class meteor"),
+        *_KIND,
         *_POSITION,
         _field(
             "noise", pa.float32(), "gray levels", "robust deviation of a pixel's change from frame to frame"
@@ -161,6 +170,8 @@ def scores_schema(classes: tuple[str, ...]) -> Any:
     measured = ("noise", "sky_brightness", *(field.name for field in _TRANSPARENCY), "sun_altitude_deg")
     tail = [*(field.name for field in _POSITION), *measured]
     scores = [_field(f"score_{name}", pa.float32(), "", f"softmax score of {name}") for name in classes]
+    scores += _KIND
+    scores += [_field(f"kind_score_{kind}", pa.float32(), "", f"vetting score of {kind}") for kind in KINDS]
     return pa.schema(
         [*(FRAMES.field(name) for name in kept), *scores, *(FRAMES.field(name) for name in tail), *_LINEAGE]
     )

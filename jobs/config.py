@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -17,6 +17,8 @@ from nightsift.archive.settings import parse_toml, validate
 from nightsift.archive.stations import Station, Stations
 from nightsift.archive.stores import Archive, Workspace, refuse_secrets
 from nightsift.models.package import ModelPackage
+from nightsift.models.vetting.package import DEFAULT as DEFAULT_VETTING
+from nightsift.models.vetting.package import VettingPackage
 
 Checked = TypeVar("Checked")
 
@@ -77,11 +79,13 @@ class ModelSection(_Section):
 
     ``storage_options`` are `WorkspaceOptions` of the server of an ``s3://`` package: the archive's unless
     they name another.
+    ``vetting`` is the package that tells the kinds of candidates, or false for none.
     """
 
     package: str = "default"
     storage_options: Mapping[str, Any] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    vetting: str | Literal[False] = DEFAULT_VETTING
 
 
 class RunSection(_Section):
@@ -111,6 +115,8 @@ class Configuration:
         The stations, read.
     package
         The model package, its digest verified.
+    vetting
+        The package that tells the kinds of candidates, its digest verified; None for none.
     frames, difference, threshold
         How frames are kept and differences made; the score from which a frame is a candidate.
     exclusions
@@ -136,6 +142,8 @@ class Configuration:
         package = checked(lambda: _read_package(sections, folder))
         if package is not None:
             checked(lambda: _refuse_other_threshold(package, sections.difference.threshold))
+        wanted = sections.model.vetting
+        vetting = checked(lambda: VettingPackage.load(wanted, folder)) if wanted else None
         entries = {} if stations is None else stations.entries
         exclusions = checked(lambda: _read_exclusions(entries, (folder / archive.stations).parent))
         if stations is None or package is None or exclusions is None or options is None or faults:
@@ -146,6 +154,7 @@ class Configuration:
         self.frames = FrameSettings(**sections.frames.model_dump())
         self.difference = DifferenceSettings(**sections.difference.model_dump())
         self.stations, self.exclusions, self.package = stations, exclusions, package
+        self.vetting = vetting
         named = sections.model.threshold
         self.threshold = package.threshold if named is None else named
 

@@ -25,7 +25,7 @@ from nightsift.catalogs.release import SCHEMA_VERSION
 from nightsift.jobs.config import Configuration
 
 STAGES = ("frames", "differences", "scores")
-SCORES_VERSION = 2
+SCORES_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,12 @@ def fingerprints(config: Configuration, station: Station, refs: tuple[FrameRef, 
     return {
         "frames": fingerprint(read=read, settings=asdict(config.frames)),
         "differences": subtract,
-        "scores": fingerprint(version=SCORES_VERSION, differences=subtract, model=config.package.sha256),
+        "scores": fingerprint(
+            version=SCORES_VERSION,
+            differences=subtract,
+            model=config.package.sha256,
+            vetting=config.vetting.sha256 if config.vetting else None,
+        ),
     }
 
 

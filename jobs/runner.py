@@ -119,6 +119,7 @@ def _step(config: Configuration, unit: UnitPlan, name: ReceiptName, along: bool)
         config.difference,
         config.exclusions[unit.station.id],
         config.package,
+        config.vetting,
         unit.wanted[1] if along else None,
     )
 
@@ -133,7 +134,7 @@ def _release_if_changed(
         config.threshold,
         config.package.name,
         config.package.sha256,
-        {"difference": asdict(config.difference)},
+        {"difference": asdict(config.difference), "vetting": _said_of_vetting(config)},
     )
     sources = [_source(config, unit) for unit in plan.units]
     chosen = name or release_name(config.workspace, datetime.now(UTC).date())
@@ -142,6 +143,11 @@ def _release_if_changed(
     seal_release(config.workspace, content)
     point_latest(config.workspace, chosen)
     return content
+
+
+def _said_of_vetting(config: Configuration) -> dict[str, str] | None:
+    package = config.vetting
+    return {"model": package.name, "model_sha256": package.sha256} if package else None
 
 
 def _adopt(config: Configuration, state: str, name: str | None) -> bool:

@@ -43,7 +43,9 @@ from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 from nightsift.archive.sun import dark_seconds
 from nightsift.catalogs.scores import scores_table, write_scores
+from nightsift.jobs.second_look import SecondLook
 from nightsift.models.package import ModelPackage
+from nightsift.models.vetting.package import VettingPackage
 
 # Trails are fitted from this score on, whatever the threshold, so that a release can lower it.
 FIT_FLOOR = 0.05
@@ -74,6 +76,7 @@ class Step:
     difference: DifferenceSettings
     exclusion: Exclusion
     package: ModelPackage
+    vetting: VettingPackage | None = None
     along: ReceiptName | None = None
 
     @property
@@ -207,7 +210,11 @@ def _difference(step: Step) -> Receipts:
 def _classify(step: Step) -> Receipts:
     with storage_errors(step.workspace.url):
         group = NightStore(step.workspace, differences_path(step.name.unit)).open()
-        table = _scores_table(_Night.read(group), step.package)
+        night = _Night.read(group)
+        rows = _score_rows(night, step)
+        look = SecondLook(step.archive, step.workspace, step.station, step.name.unit, step.vetting)
+        vetted = look.complete(rows, night.series)
+        table = scores_table(rows, step.package.classes)
         write_scores(step.workspace, step.name.unit, table)
     said = {
         "made_from": step.made_from,
@@ -215,6 +222,8 @@ def _classify(step: Step) -> Receipts:
         "model": step.package.name,
         "model_sha256": step.package.sha256,
         "device": str(_classifier(step.package).device),
+        "vetting_sha256": step.vetting.sha256 if step.vetting else None,
+        "vetted": vetted,
     }
     return {step.name: said}
 
@@ -256,8 +265,9 @@ def _classifier(package: ModelPackage) -> Any:
     return Classifier(package)
 
 
-def _scores_table(night: _Night, package: ModelPackage) -> Any:
-    rows = [_known(night, i, package) for i in range(len(night.series["time"]))]
+def _score_rows(night: _Night, step: Step) -> list[dict[str, Any]]:
+    package = step.package
+    rows = [_known(night, i, step) for i in range(len(night.series["time"]))]
     usable = np.flatnonzero(night.series["usable"])
     scores = _classifier(package).classify_stream(night.usable_differences(), night.difference.shape[1:])
     for k, i in enumerate(usable.tolist()):
@@ -266,10 +276,10 @@ def _scores_table(night: _Night, package: ModelPackage) -> Any:
         rows[i].update(x_px=_finite(scores.x_px[k]), y_px=_finite(scores.y_px[k]))
         if scores.meteor[k] >= FIT_FLOOR and rows[i]["x_px"] is not None:
             rows[i].update(_trail(night, i, scores.x_px[k], scores.y_px[k], scores.region[k]))
-    return scores_table(rows, package.classes)
+    return rows
 
 
-def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
+def _known(night: _Night, i: int, step: Step) -> dict[str, Any]:
     """What a row holds before the network looks at it."""
     series = night.series
     row = {
@@ -285,12 +295,13 @@ def _known(night: _Night, i: int, package: ModelPackage) -> dict[str, Any]:
     }
     if not series["usable"][i]:
         return row
-    earlier = int(series["previous"][i])
+    package, earlier = step.package, int(series["previous"][i])
     lineage = fingerprint(
         frame=str(series["digest"][i]),
         previous=str(series["digest"][earlier]),
         threshold=night.threshold,
         model=package.sha256,
+        **({"vetting": step.vetting.sha256} if step.vetting else {}),
         **night.excluded,
     )
     return {
