@@ -39,13 +39,24 @@ def train(
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Only suggest a learning rate, with rate.png and rate.csv.")
     ] = False,
+    few_shot: Annotated[
+        int, typer.Option(min=0, help="Vetting: fine-tune with so many real sequences of each kind.")
+    ] = 0,
+    config_path: Annotated[
+        Path | None, typer.Option("--config", help="With --few-shot: nightsift.toml of the real release.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="With --few-shot: CSV or Parquet, verdicts on its candidates.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a network on simulated or labelled frames and write a model package with its card."""
     from nightsift.jobs.datasets import draw_from, refuse_evaluation_seed
+    from nightsift.jobs.few_shot import few_shot_samples, read_vetting
     from nightsift.models.streak_train import StreakConfig, train_streaks
     from nightsift.models.train import TrainConfig, checkpoints_of, relative_to, suggest_rate
     from nightsift.models.train import train as train_package
+    from nightsift.models.vetting.train import train_vetting
 
     # A training that was killed while it wrote its package still has its checkpoints.
     if not (resume and checkpoints_of(output).exists()):
@@ -63,6 +74,14 @@ def train(
         with stages() as progress:
             trained = train_streaks(full_size, output, progress, cache=cache, workers=workers)
         _show_trained(output, trained.sha256, as_json)
+        return
+    if vetting_config := read_vetting(train_path, text):
+        real = few_shot_samples(vetting_config, few_shot, config_path, verdicts)
+        with stages() as progress:
+            vetted = train_vetting(
+                vetting_config, output, progress, cache=cache, workers=workers, real=real, few_shot=few_shot
+            )
+        _show_trained(output, vetted.package.sha256, as_json)
         return
     config = parse_toml(TrainConfig, text, str(train_path))
     refuse_evaluation_seed(config.data)

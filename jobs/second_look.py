@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,11 +17,13 @@ from nightsift.archive.replay import SeenFrame, replay_night
 from nightsift.archive.stations import Station
 from nightsift.archive.stores import Archive, Workspace
 from nightsift.models.vetting.package import VettingPackage
-from nightsift.models.vetting.stamps import Place
+from nightsift.models.vetting.stamps import Place, StampRecipe
 
 # Frames are vetted from this score of the first model on, whatever the threshold, so that a release can
 # lower it; below it, reading five frames for each would cost more than it tells.
 VET_FLOOR = 0.05
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Rows = list[dict[str, Any]]
 Series = Mapping[str, NDArray[Any]]
@@ -50,28 +53,36 @@ class SecondLook:
         -----
         A frame that the archive does not give any more leaves its row without a kind: null is not known.
         """
-        chosen = [i for i, row in enumerate(rows) if (row.get("score_meteor") or 0.0) >= VET_FLOOR]
-        chosen = [i for i in chosen if rows[i].get("x_px") is not None]
-        cutter = self._cutter(rows, series, chosen)
-        timed = np.zeros(len(rows), bool)
-        timed[[i for i in chosen if rows[i].get("length_px") is not None]] = True
-        wanted = cutter.wanted() if self.package else np.zeros(len(rows), bool)
-        keys = [str(key) for key in series["key"]]
-        place = self.archive, self.workspace, self.station, self.unit
-        for frame in replay_night(*place, keys, wanted, timed) if chosen else ():
-            if self.package:
-                cutter.add(frame.index, frame.levels)
-            if timed[frame.index] and frame.timemap is not None:
-                rows[frame.index].update(_motion(rows[frame.index], frame))
-        return self._add_kinds(rows, cutter.finish())
+        chosen = {
+            i: row
+            for i, row in enumerate(rows)
+            if (row.get("score_meteor") or 0.0) >= VET_FLOOR and row.get("x_px") is not None
+        }
+        if self.package is None:
+            return self._add_kinds(rows, self.stamps(None, chosen, series))
+        return self._add_kinds(rows, self.stamps(self.package.recipe, chosen, series))
 
-    def _cutter(self, rows: Rows, series: Series, chosen: list[int]) -> Any:
-        from nightsift.models.vetting.stamps import StampRecipe
+    def stamps(
+        self, recipe: StampRecipe | None, chosen: Mapping[int, dict[str, Any]], series: Series
+    ) -> dict[int, Any]:
+        """Stamps of chosen rows by the number of their frame; rows of frames with a time map get a speed.
+
+        Without a ``recipe`` there are no stamps, and only frames with a time map are read.
+        """
         from nightsift.models.vetting.vet import Candidate, Cutter
 
-        recipe = self.package.recipe if self.package else StampRecipe()
-        candidates = [Candidate(i, _place(rows[i])) for i in chosen] if self.package else []
-        return Cutter(recipe, candidates, series["time"] / 1000, series["exposure_s"])
+        candidates = [Candidate(i, _place(row)) for i, row in chosen.items()] if recipe else []
+        cutter = Cutter(recipe or StampRecipe(), candidates, series["time"] / 1000, series["exposure_s"])
+        timed = np.zeros(len(series["time"]), bool)
+        timed[[i for i, row in chosen.items() if _is_known(row.get("length_px"))]] = True
+        keys = [str(key) for key in series["key"]]
+        place = self.archive, self.workspace, self.station, self.unit
+        for frame in replay_night(*place, keys, cutter.wanted(), timed) if chosen else ():
+            cutter.add(frame.index, frame.levels)
+            if timed[frame.index] and frame.timemap is not None:
+                start = _EPOCH + timedelta(milliseconds=int(series["time"][frame.index]))
+                chosen[frame.index].update(_motion(chosen[frame.index], frame, start))
+        return cutter.finish()
 
     def _add_kinds(self, rows: Rows, stamps: Mapping[int, Any]) -> int:
         if self.package is None or not stamps:
@@ -94,23 +105,26 @@ def _vetter(package: VettingPackage) -> Any:
 
 
 def _place(row: Mapping[str, Any]) -> Place:
-    if row.get("length_px") is None:
+    if not _is_known(row.get("length_px")):
         return Place(row["x_px"], row["y_px"])
     return Place.of_trail(*_ends(row))
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _ends(row: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]]:
     return (row["x_begin_px"], row["y_begin_px"]), (row["x_end_px"], row["y_end_px"])
 
 
-def _motion(row: Mapping[str, Any], frame: SeenFrame) -> dict[str, float]:
+def _motion(row: Mapping[str, Any], frame: SeenFrame, start_utc: datetime) -> dict[str, float]:
     """Speed, and the ends in order of time; empty where the time map shows no motion."""
     from nightsift.models.motion import Motion
 
     begin, end = _ends(row)
-    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=row["start_utc"])
     assert frame.timemap is not None
-    motion = Motion.of_trail(frame.levels, frame.timemap, frame.rate_hz or 0.0, start, begin, end)
+    motion = Motion.of_trail(frame.levels, frame.timemap, frame.rate_hz or 0.0, start_utc, begin, end)
     if motion is None:
         return {}
     moved = np.subtract(motion.end_px, motion.begin_px)

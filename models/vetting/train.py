@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nightsift.archive.errors import ConfigurationError
-from nightsift.models.package import CARD
+from nightsift.models.description import CARD
 from nightsift.models.vetting.figures import VettingFigures, vetting_figures
 from nightsift.models.vetting.network import StampsGru
 from nightsift.models.vetting.package import KINDS, VettingPackage, save_vetting_package
