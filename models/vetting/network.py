@@ -19,8 +19,9 @@ _CODES_A_UNIT: Final = 32.0
 class StampsGru(nn.Module):
     """A small CNN reads each stamp, a GRU the sequence.
 
-    The trail lies along the rows, so maps are pooled over the rows alone: what is left of the candidate, on
-    it and right of it stays apart. Logits come from the last state of the GRU, the features of the
+    The trail lies along the rows, and so does what goes before and after it: the middle half of the rows is
+    read, and maps are pooled over the rows alone, so that what is left of the candidate, on it and right of
+    it stays apart. Logits come from the last state of the GRU, the features of the
     candidate's stamp and the greatest ones of the other stamps.
 
     Parameters
@@ -56,7 +57,8 @@ class StampsGru(nn.Module):
         steps
             float32, (n, frames, 4).
         """
-        stamps = codes.float() / _CODES_A_UNIT
+        quarter = codes.shape[2] // 4
+        stamps = codes[:, :, quarter : 3 * quarter].float() / _CODES_A_UNIT
         channels = [stamps, stamps[:, self.middle, None].expand_as(stamps)] if self.paired else [stamps]
         pictures = torch.stack(channels, dim=2).flatten(0, 1)
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=self.training):

@@ -60,9 +60,9 @@ class VettingTraining(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
-    steps: Annotated[int, Field(gt=0)] = 3000
-    batch: Annotated[int, Field(gt=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 0.003
+    steps: Annotated[int, Field(gt=0)] = 2400
+    batch: Annotated[int, Field(gt=1)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 0.002
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     shares: tuple[float, float, float, float] = (0.3, 0.25, 0.2, 0.25)
     hidden: Share01 = 0.08

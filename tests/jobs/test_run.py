@@ -115,7 +115,7 @@ def test_pandas_pyarrow_and_duckdb_read_the_same_catalogue(release):
     assert set(by_pandas.columns) == set(by_arrow.column_names) == set(by_duckdb.columns) == expected
     assert str(by_pandas["start_utc"].dt.tz) == "UTC"
     assert by_pandas["candidate_id"].is_unique
-    assert by_pandas["kind"].isna().all()
+    assert (by_pandas["kind"].notna() == by_pandas["x_px"].notna()).all()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -29,6 +30,7 @@ from nightsift.models.vetting.train import (
     train_vetting,
 )
 from nightsift.models.vetting.vet import Candidate, Cutter, Vetter, cut_stamps
+from tests.conftest import ROOT
 
 RECIPE = StampRecipe(size_px=48)
 DATA = VettingData(
@@ -154,8 +156,6 @@ def toy(count=240):
             codes[i, [0, 1, 3, 4], 24, 30:] += 60
     steps = np.tile(np.float32([1, 0, 0.5, 0.4]), (count, 5, 1))
     steps[:, :, 1] = np.arange(-2, 3)
-    import pandas as pd
-
     truth = pd.DataFrame({"kind": np.array(KINDS)[kinds], "recurs": (kinds == 1) | (kinds == 2)})
     truth = truth.assign(station=0, night=0, source="object", snr=9.0, length_px=20.0)
     return StampSamples(codes.clip(-127, 127).astype(np.int8), steps, truth)
@@ -264,6 +264,20 @@ def test_a_training_set_without_a_kind_is_refused(tmp_path):
     )
     with pytest.raises(ConfigurationError, match=r"none of .* shows satellite"):
         train_vetting(config, tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("name", ["vetting", "carrasco-davis-2019"])
+def test_the_train_files_are_sound(name):
+    path = ROOT / "models" / "recipes" / f"{name}.toml"
+    config = parse_toml(VettingTrainConfig, path.read_text(), str(path))
+    assert config.model.name == name
+    assert config.recipe == VettingPackage.load().recipe
+
+
+def test_the_packaged_model_is_small_and_says_how_well_it_vets():
+    folder = VettingPackage.load().folder
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
+    assert "left as meteor" in (folder / "README.md").read_text()
 
 
 def test_faults_of_a_train_file_are_named():
