@@ -19,8 +19,10 @@ from nightsift.jobs.options import AsJson
 from nightsift.jobs.progress import stages
 from nightsift.models.package import CARD, Architecture, ModelPackage
 from nightsift.models.recipe import RECIPES
+from nightsift.models.vetting.package import VettingPackage, is_vetting
 
 PLACES = "Packaged name, folder, https://… or s3://bucket/prefix."
+
 PackageName = Annotated[str, typer.Argument(help=PLACES, metavar="PACKAGE")]
 EXIT_FAILURES = 1
 
@@ -187,6 +189,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a package's card and settings."""
+    if is_vetting(package):
+        _show_vetting(VettingPackage.load(package), as_json)
+        return
     found = ModelPackage.load(package)
     if as_json:
         values: dict[str, Any] = {
@@ -200,6 +205,16 @@ def show(
             "source": str(found.source),
         }
         report.show_json(values)
+        return
+    report.out.print(Markdown(_text(found.folder / CARD)))
+    report.out.print(f"sha256 {found.sha256}")
+
+
+def _show_vetting(found: VettingPackage, as_json: bool) -> None:
+    if as_json:
+        shown = ("name", "architecture", "classes", "paired", "sha256")
+        values = {name: getattr(found, name) for name in shown}
+        report.show_json({**values, "recipe": found.recipe.model_dump()})
         return
     report.out.print(Markdown(_text(found.folder / CARD)))
     report.out.print(f"sha256 {found.sha256}")

@@ -26,7 +26,7 @@ from nightsift.models.description import (
     verified,
     write_description,
 )
-from nightsift.models.sources import Source
+from nightsift.models.sources import Source, packaged_names
 from nightsift.models.vetting.stamps import StampRecipe
 
 if TYPE_CHECKING:
@@ -148,6 +148,15 @@ class VettingPackage:
             ) from error
         _refuse_non_finite(tensors, str(path))
         return tensors
+
+
+def is_vetting(package: str) -> bool:
+    """Whether a packaged name or a folder is a vetting package; false of a URL, or where nothing is."""
+    source = Source.named(package, Path())
+    if source.is_remote or (not Path(source.place).is_dir() and source.place not in packaged_names()):
+        return False
+    path = source.folder() / DESCRIPTION
+    return path.is_file() and f'architecture = "{ARCHITECTURE}"' in path.read_text(errors="replace")
 
 
 def save_vetting_package(
