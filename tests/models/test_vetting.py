@@ -164,7 +164,9 @@ def toy(count=240):
 def test_the_network_learns_what_only_the_sequence_tells():
     torch.manual_seed(0)
     network = StampsGru(4, 2)
-    settings = VettingTraining(few_shot_steps=100, few_shot_learning_rate=0.005, batch=32, hidden=0, scaling=0)
+    settings = VettingTraining(
+        few_shot_steps=100, few_shot_learning_rate=0.005, batch=32, hidden=0, scaling=0
+    )
     samples = toy()
     torch.manual_seed(0)
     # Fine-tuning is training with the statistics of the simulation: give it some first.
