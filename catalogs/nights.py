@@ -51,7 +51,7 @@ def scored_night(
     kept = _with_columns(scores.rename_columns(_catalogue_names(scores.column_names)), FRAMES)
     others = pa.Table.from_pylist([_rejected_row(row) for row in rejected], schema=FRAMES)
     frames = _of_station(pa.concat_tables([kept, others]), station, unit)
-    candidates = _candidates(frames, station, threshold)
+    candidates = _candidates(frames, station, threshold, _more(scores))
     coverage = coverage_row(station, unit, frames, candidates.num_rows, dark_s=dark_s)
     return NightRows(frames, candidates, coverage)
 
@@ -101,18 +101,36 @@ def _of_station(frames: Any, station: Station, unit: StationNight) -> Any:
     return frames.sort_by([("start_utc", "ascending"), ("frame_key", "ascending")])
 
 
-def _candidates(frames: Any, station: Station, threshold: float) -> Any:
+def _more(scores: Any) -> dict[str, list[dict[str, Any]]]:
+    """Of each frame the places besides its first, strongest first."""
+    if "more" not in scores.column_names:
+        return {}
+    named = zip(scores["frame_key"].to_pylist(), scores["more"].to_pylist(), strict=True)
+    return {key: [_of_candidate(place) for place in places] for key, places in named if places}
+
+
+def _of_candidate(place: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in place.items() if name in CANDIDATES.names}
+
+
+def _candidates(
+    frames: Any, station: Station, threshold: float, more: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Any:
+    """One row per place: a frame with two meteors gives two."""
     found = frames.filter(pc.greater_equal(frames["score"], pa.scalar(threshold, pa.float32()))).to_pylist()
     place = {name: getattr(station, name) for name in ("latitude_deg", "longitude_deg", "height_msl_m")}
     rows = [
         {
             **row,
             **place,
-            "candidate_id": _candidate_id(station, row["start_utc"]),
+            **other,
+            "candidate_id": _candidate_id(station, row["start_utc"], number),
             "threshold": threshold,
             "flags": [],
         }
         for row in found
+        for number, other in enumerate(({}, *more.get(row["frame_key"], ())))
+        if not other or other["score"] >= threshold
     ]
     for row, (track, length) in zip(rows, link_tracks(rows), strict=True):
         row.update(track_id=track, track_frames=length)

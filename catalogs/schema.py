@@ -65,8 +65,10 @@ _EXPOSURE = [
     _field("previous_key", pa.string(), "", "key of the frame subtracted"),
 ]
 _POSITION = [
-    _field("x_px", pa.float32(), "px", "position by Grad-CAM and first-block activation, to the right"),
-    _field("y_px", pa.float32(), "px", "position by Grad-CAM and first-block activation, down"),
+    _field(
+        "x_px", pa.float32(), "px", "middle of the fitted trail, else where the network saw it; to the right"
+    ),
+    _field("y_px", pa.float32(), "px", "middle of the fitted trail, else where the network saw it; down"),
     _field("x_begin_px", pa.float32(), "px", "one end of the fitted trail; with a time map the first"),
     _field("y_begin_px", pa.float32(), "px", "one end of the fitted trail; with a time map the first"),
     _field("x_end_px", pa.float32(), "px", "other end of the fitted trail; with a time map the last"),
@@ -171,7 +173,9 @@ def scores_schema(classes: tuple[str, ...]) -> Any:
     tail = [*(field.name for field in _POSITION), *measured]
     scores = [_field(f"score_{name}", pa.float32(), "", f"softmax score of {name}") for name in classes]
     scores += _KIND
-    scores += [_field(f"kind_score_{kind}", pa.float32(), "", f"vetting score of {kind}") for kind in KINDS]
+    kinds = [_field(f"kind_score_{kind}", pa.float32(), "", f"vetting score of {kind}") for kind in KINDS]
+    place = pa.struct([pa.field("score", pa.float32()), *_KIND, *kinds, *_POSITION])
+    scores += [*kinds, _field("more", pa.list_(place), "", "other places of the difference, as its first")]
     return pa.schema(
         [*(FRAMES.field(name) for name in kept), *scores, *(FRAMES.field(name) for name in tail), *_LINEAGE]
     )

@@ -117,10 +117,10 @@ def _sequences(
         told: dict[str, dict[str, Any]] = {
             str(row["frame_key"]): {str(k): v for k, v in row.items()} for row in of_night.to_dict("records")
         }
-        chosen = {i: told[key] for i, key in enumerate(map(str, series["key"])) if key in told}
+        chosen = [(i, told[key]) for i, key in enumerate(map(str, series["key"])) if key in told]
         look = SecondLook(config.archive, config.workspace, stations[unit.station], unit, None)
-        for i, stamps in look.stamps(recipe, chosen, series).items():
-            row = chosen[i]
+        for place, stamps in look.stamps(recipe, chosen, series).items():
+            row = chosen[place][1]
             kind = {"kind": _KIND_OF[row["verdict"]], "source": "verdict", "recurs": False}
             known = {"snr": row["snr"], "length_px": row["length_px"]}
             yield stamps, {"station": number, "night": unit.night.toordinal(), **kind, **known}

@@ -25,7 +25,7 @@ from nightsift.catalogs.release import SCHEMA_VERSION
 from nightsift.jobs.config import Configuration
 
 STAGES = ("frames", "differences", "scores")
-SCORES_VERSION = 3
+SCORES_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,7 +25,8 @@ VET_FLOOR = 0.05
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 Series = Mapping[str, NDArray[Any]]
 
 
@@ -53,35 +54,36 @@ class SecondLook:
         -----
         A frame that the archive does not give any more leaves its row without a kind: null is not known.
         """
-        chosen = {
-            i: row
+        chosen = [
+            (i, place)
             for i, row in enumerate(rows)
-            if (row.get("score_meteor") or 0.0) >= VET_FLOOR and row.get("x_px") is not None
-        }
-        if self.package is None:
-            return self._add_kinds(rows, self.stamps(None, chosen, series))
-        return self._add_kinds(rows, self.stamps(self.package.recipe, chosen, series))
+            for place in (row, *row.get("more", ()))
+            if _score(place) >= VET_FLOOR and place.get("x_px") is not None
+        ]
+        stamps = self.stamps(self.package.recipe if self.package else None, chosen, series)
+        return self._add_kinds([place for _, place in chosen], stamps)
 
     def stamps(
-        self, recipe: StampRecipe | None, chosen: Mapping[int, dict[str, Any]], series: Series
+        self, recipe: StampRecipe | None, chosen: Sequence[tuple[int, Row]], series: Series
     ) -> dict[int, Any]:
-        """Stamps of chosen rows by the number of their frame; rows of frames with a time map get a speed.
+        """Stamps of chosen places by their number in ``chosen``; those of frames with a time map get a speed.
 
         Without a ``recipe`` there are no stamps, and only frames with a time map are read.
         """
         from nightsift.models.vetting.vet import Candidate, Cutter
 
-        candidates = [Candidate(i, _place(row)) for i, row in chosen.items()] if recipe else []
+        candidates = [Candidate(i, _place(row)) for i, row in chosen] if recipe else []
         cutter = Cutter(recipe or StampRecipe(), candidates, series["time"] / 1000, series["exposure_s"])
         timed = np.zeros(len(series["time"]), bool)
-        timed[[i for i, row in chosen.items() if _is_known(row.get("length_px"))]] = True
+        timed[[i for i, row in chosen if _is_known(row.get("length_px"))]] = True
         keys = [str(key) for key in series["key"]]
         place = self.archive, self.workspace, self.station, self.unit
         for frame in replay_night(*place, keys, cutter.wanted(), timed) if chosen else ():
             cutter.add(frame.index, frame.levels)
             if timed[frame.index] and frame.timemap is not None:
                 start = _EPOCH + timedelta(milliseconds=int(series["time"][frame.index]))
-                chosen[frame.index].update(_motion(chosen[frame.index], frame, start))
+                for row in (row for i, row in chosen if i == frame.index and _is_known(row.get("length_px"))):
+                    row.update(_motion(row, frame, start))
         return cutter.finish()
 
     def _add_kinds(self, rows: Rows, stamps: Mapping[int, Any]) -> int:
@@ -94,6 +96,10 @@ class SecondLook:
             rows[i].update({f"kind_score_{name}": value for name, value in named})
             rows[i].update(kind=self.package.classes[best], kind_score=float(score[best]))
         return len(stamps)
+
+
+def _score(row: Row) -> float:
+    return float(row.get("score_meteor") or row.get("score") or 0.0)
 
 
 @lru_cache(maxsize=2)

@@ -250,11 +250,23 @@ class _Night:
 
     def usable_differences(self) -> Iterator[NDArray[np.bool_]]:
         """The differences of usable pairs in order, read a shard at a time."""
-        step, usable = self.difference.shards[0], self.series["usable"]
+        return self._usable(self.difference)
+
+    def usable_rises(self) -> Iterator[NDArray[np.float32]]:
+        """The largest rises of their blocks, in units of the pair's noise."""
+        from nightsift.models.streaks import in_noise
+
+        noise = self.series["noise"][self.series["usable"]]
+        return (
+            in_noise(rise, float(level)) for rise, level in zip(self._usable(self.rise), noise, strict=True)
+        )
+
+    def _usable(self, array: Any) -> Iterator[NDArray[Any]]:
+        step, usable = array.shards[0], self.series["usable"]
         for begin in range(0, len(usable), step):
             wanted = usable[begin : begin + step]
             if wanted.any():
-                yield from self.difference[begin : begin + step][wanted]
+                yield from array[begin : begin + step][wanted]
 
 
 @lru_cache(maxsize=2)
@@ -269,13 +281,17 @@ def _score_rows(night: _Night, step: Step) -> list[dict[str, Any]]:
     package = step.package
     rows = [_known(night, i, step) for i in range(len(night.series["time"]))]
     usable = np.flatnonzero(night.series["usable"])
-    scores = _classifier(package).classify_stream(night.usable_differences(), night.difference.shape[1:])
+    shape = night.difference.shape[1:]
+    scores = _classifier(package).classify_stream(night.usable_differences(), shape, night.usable_rises())
     for k, i in enumerate(usable.tolist()):
         named = zip(scores.classes, scores.score[k], strict=True)
         rows[i].update({f"score_{name}": float(score) for name, score in named})
-        rows[i].update(x_px=_finite(scores.x_px[k]), y_px=_finite(scores.y_px[k]))
-        if scores.meteor[k] >= FIT_FLOOR and rows[i]["x_px"] is not None:
-            rows[i].update(_trail(night, i, scores.x_px[k], scores.y_px[k], scores.region[k]))
+        score, place = float(scores.meteor[k]), (scores.x_px[k], scores.y_px[k], scores.region[k])
+        rows[i].update(_placed(night, i, score, *place))
+        rows[i]["more"] = [
+            {"score": other.score, **_placed(night, i, other.score, other.x_px, other.y_px, other.region)}
+            for other in scores.more[k]
+        ]
     return rows
 
 
@@ -314,17 +330,28 @@ def _known(night: _Night, i: int, step: Step) -> dict[str, Any]:
     }
 
 
+def _placed(
+    night: _Night, i: int, score: float, x_px: float, y_px: float, region: Any
+) -> dict[str, float | None]:
+    """Where a meteor was seen: the trail fitted there and its middle, else what the network says."""
+    seen = {"x_px": _finite(x_px), "y_px": _finite(y_px)}
+    if score < FIT_FLOOR or seen["x_px"] is None:
+        return seen
+    return {**seen, **_trail(night, i, float(x_px), float(y_px), region)}
+
+
 def _trail(night: _Night, i: int, x_px: float, y_px: float, region: Any) -> dict[str, float]:
     """The trail fitted on the full-size difference, with its peak; empty where nothing line-like is there."""
     from nightsift.models.trails import fit_trail
 
-    trail = fit_trail(night.difference[i], float(x_px), float(y_px), region)
+    trail = fit_trail(night.difference[i], x_px, y_px, np.asarray(region))
     if trail is None:
         return {}
-    ends = (trail.x_begin_px, trail.y_begin_px), (trail.x_end_px, trail.y_end_px)
-    peak = peak_along(night.rise[i], *ends)
+    begin, end = (trail.x_begin_px, trail.y_begin_px), (trail.x_end_px, trail.y_end_px)
+    peak = peak_along(night.rise[i], begin, end)
     noise = float(night.series["noise"][i])
-    return {**asdict(trail), "peak": peak, **({"snr": peak / noise} if noise > 0 else {})}
+    middle = {"x_px": (begin[0] + end[0]) / 2, "y_px": (begin[1] + end[1]) / 2}
+    return {**asdict(trail), **middle, "peak": peak, **({"snr": peak / noise} if noise > 0 else {})}
 
 
 def _finite(value: Any) -> float | None:

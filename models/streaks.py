@@ -32,7 +32,8 @@ _ANGLES: Final = 16
 _WIDTHS: Final = (_ANGLES, 24, 48, 96)
 _RISE_SCALE: Final = 8.0  # of the logarithm to base 2
 _LEAST_NOISE: Final = 0.5
-LEAST_SCORE: Final = 0.1  # of a cell that belongs to a place
+LEAST_SCORE: Final = 0.4  # of a cell that belongs to a place
+MOST_PLACES: Final = 5
 _EIGHT_NEIGHBOURS: Final = np.ones((3, 3))
 
 
@@ -246,7 +247,7 @@ class StreakReader:
         heat = cells[self._meteor]
         best = np.unravel_index(heat.argmax(), heat.shape)
         cell_px = CELL_PX * self._recipe.reduction(difference.shape)
-        return Look(cells[:, best[0], best[1]], tuple(detections(heat, cell_px, LEAST_SCORE)))
+        return Look(cells[:, best[0], best[1]], tuple(detections(heat, cell_px, LEAST_SCORE)[:MOST_PLACES]))
 
     def heat_map(self, difference: Difference, rise: Floats | None) -> Floats:
         """Score of the class meteor, enlarged to the frame, (height, width)."""

@@ -121,13 +121,9 @@ class Cutter:
         return needing
 
     def finish(self) -> dict[int, Stamps]:
-        """Stamps of those candidates whose own frame was seen, by the number of the frame."""
+        """Stamps of those candidates whose own frame was seen, by their number among the candidates."""
         middle = self.recipe.before
-        return {
-            self.candidates[number].index: self._stamps(number)
-            for number, cut in sorted(self._cut.items())
-            if middle in cut
-        }
+        return {number: self._stamps(number) for number, cut in sorted(self._cut.items()) if middle in cut}
 
     def _stamps(self, number: int) -> Stamps:
         index, cut = self.candidates[number].index, self._cut[number]
@@ -138,7 +134,7 @@ class Cutter:
 
 
 def cut_stamps(cutter: Cutter, frames: Iterable[tuple[int, Levels]]) -> dict[int, Stamps]:
-    """Feed frames to a cutter; the stamps by the number of the candidate's frame."""
+    """Feed frames to a cutter; the stamps by the number of the candidate."""
     for index, frame in frames:
         cutter.add(index, frame)
     return cutter.finish()
