@@ -12,6 +12,7 @@ from nightsift.archive.simulator import Rates, SimulatedNight, draw_station, enc
 from nightsift.models.classify import Classifier
 from nightsift.models.package import ModelPackage, packaged_names
 from nightsift.models.samples import AIRCRAFT, SATELLITE
+from nightsift.models.streaks import rise_in_noise
 
 SEED = 31
 
@@ -24,7 +25,8 @@ def package():
 def test_default_is_packaged(package):
     assert "default" in packaged_names()
     assert package.name == "default"
-    assert package.classes[0] == "meteor"
+    assert package.architecture == "streaks"
+    assert sum(path.stat().st_size for path in package.folder.iterdir()) < 45e6
     assert (package.folder / "README.md").read_text().count("|") > 50
 
 
@@ -37,7 +39,8 @@ def scored(package):
     frames = [night.render(index) for index in range(middle, middle + 30)]
     gray = [decode_gray(encode_frame(image)) for image, _ in frames]
     risen = np.stack([difference(now, before, 3.5) for before, now in pairwise(gray)])
-    return Classifier(package, "cpu").classify(risen).meteor, [objects for _, objects in frames[1:]]
+    rises = np.stack([rise_in_noise(now, before) for before, now in pairwise(gray)])
+    return Classifier(package, "cpu").classify(risen, rises).meteor, [objects for _, objects in frames[1:]]
 
 
 def test_bright_meteors_score_well_above_empty_frames(scored):
@@ -47,3 +50,12 @@ def test_bright_meteors_score_well_above_empty_frames(scored):
     assert sum(bright) >= 3
     assert sum(empty) >= 3
     assert np.median(score[bright]) > np.median(score[empty]) + 0.3
+
+
+def test_any_size_and_any_threshold_are_read(package):
+    assert package.recipe.threshold == "any"
+    classifier = Classifier(package, "cpu")
+    for shape in ((180, 320), (1800, 3000)):
+        scores = classifier.classify(np.zeros((1, *shape), bool))
+        assert scores.meteor[0] < package.threshold
+        assert np.isnan(scores.x_px[0])
