@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightsift.models.classify import best_device
 from nightsift.models.dataset import DataConfig, StationNightRun, training_jobs
-from nightsift.models.figures import average_precision
+from nightsift.models.figures import Share, average_precision
 from nightsift.models.package import METEOR, ModelPackage, save_package
 from nightsift.models.recipe import FullSize, Recipe
 from nightsift.models.samples import SATELLITE
@@ -168,7 +168,10 @@ def _card(
 ) -> str:
     data, known = config.data, labels >= 0
     precision = average_precision(labels[known] == 1, scores[known])
-    found, flagged = (np.mean(scores[labels == label] >= threshold) for label in (1, 0))
+    found, flagged = (
+        Share(int((scores[labels == label] >= threshold).sum()), int((labels == label).sum()))
+        for label in (1, 0)
+    )
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} processor"
     return f"""# {config.model.name}
 
@@ -179,9 +182,8 @@ and `nothing`, cell by cell.
   {sum(config.training.cycles):,} steps of {config.training.batch} crops, {minutes:.0f} minutes on a {machine}
   (with the drawing of what was not cached). No real frame was seen.
 - Recommended threshold {threshold:g}: the least that at most {FALSE_SHARE:.0%} of the validating stations'
-  frames without a meteor reach. There it finds {found:.0%} of the frames with a clear meteor and flags
-  {flagged:.1%} of those without one; average precision {precision:.3f} ({(labels == 1).sum()} of
-  {known.sum()} differences show one).
+  frames without a meteor reach. Of these stations' frames with a clear meteor it finds {found},
+  of those without one it flags {flagged}; average precision {precision:.3f}.
 - Differences may be made with any threshold; it was trained with 3.5 gray levels and with 4 deviations of the
   noise.
 
