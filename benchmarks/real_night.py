@@ -63,9 +63,11 @@ def main() -> None:
 def show_meteors(folder: Path) -> None:
     """Score of each labelled meteor."""
     (release,) = (folder / "workspace/releases").glob("*/frames")
-    frames = pd.read_parquet(release).merge(pd.read_csv(folder / "truth.csv"), on="frame_key")
-    meteors = frames[frames["kind"] == "meteor"]
-    print(meteors[["start_utc", "score", "x_px", "y_px", "length_px"]].to_string(index=False))
+    told = pd.read_csv(folder / "truth.csv").rename(columns={"kind": "truth"})
+    frames = pd.read_parquet(release).merge(told, on="frame_key")
+    meteors = frames[frames["truth"] == "meteor"]
+    columns = ["start_utc", "score", "kind", "kind_score", "x_px", "y_px", "length_px"]
+    print(meteors[columns].to_string(index=False))
 
 
 if __name__ == "__main__":
