@@ -6,7 +6,9 @@ import re
 import pandas as pd
 import pytest
 
+from nightsift.models.recipe import FullSize
 from nightsift.models.settings import PretrainingConfig, StageConfig, TrainingConfig
+from nightsift.models.streak_fitting import StreakTraining
 from nightsift.models.trainfile import ModelConfig
 from tests.conftest import ROOT
 from tests.jobs.test_run import nightsift
@@ -14,7 +16,9 @@ from tests.jobs.test_run import nightsift
 PAGE = (ROOT / "docs" / "training.md").read_text()
 
 
-@pytest.mark.parametrize("model", [ModelConfig, PretrainingConfig, TrainingConfig, StageConfig])
+@pytest.mark.parametrize(
+    "model", [ModelConfig, PretrainingConfig, TrainingConfig, StageConfig, StreakTraining, FullSize]
+)
 def test_the_page_names_every_key(model):
     keys = {field.alias or name for name, field in model.model_fields.items()}
     assert not [key for key in keys if f"`{key}`" not in PAGE]
