@@ -155,7 +155,7 @@ def recommended(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> float
     empty = scores[labels == 0]
     if not len(empty):
         return 0.85
-    return float(np.clip(np.ceil(100 * np.quantile(empty, 1 - FALSE_SHARE)) / 100, 0.01, 0.99))
+    return round(float(np.clip(np.ceil(100 * np.quantile(empty, 1 - FALSE_SHARE)) / 100, 0.01, 0.99)), 2)
 
 
 def _card(
