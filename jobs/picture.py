@@ -34,8 +34,8 @@ def draw_best(config: Configuration, release: str, path: Path, count: int = CAND
     figure = Figure(figsize=(12, 0.6 + 3.2 * max(1, len(rows))), facecolor=BACKGROUND, layout="constrained")
     grid = figure.subplots(max(1, len(rows)), 3, squeeze=False)
     for axes, row in zip(grid, rows, strict=False):
-        frame, difference = _images(config, stations, row)
-        heat = classifier.heat_map(difference[None])[0]
+        frame, difference, rise = _images(config, stations, row)
+        heat = classifier.heat_map(difference[None], rise[None])[0]
         _draw_row(axes, row, frame, difference, heat)
     if not rows:
         _note(grid[0], f"Release {release} holds no candidate")
@@ -43,7 +43,9 @@ def draw_best(config: Configuration, release: str, path: Path, count: int = CAND
     figure.savefig(path, dpi=110, facecolor=BACKGROUND)
 
 
-def _images(config: Configuration, stations: Stations, row: Mapping[str, Any]) -> tuple[Any, Any]:
+def _images(config: Configuration, stations: Stations, row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    from nightsift.models.streaks import in_noise
+
     unit = StationNight(row["station"], row["night"])
     differences: Any = NightStore(config.workspace, differences_path(unit)).open()
     (found,) = np.nonzero(differences["key"][:] == row["frame_key"])
@@ -53,10 +55,11 @@ def _images(config: Configuration, stations: Stations, row: Mapping[str, Any]) -
             found="an archive that changed since the release was made",
             mend="draw a newer release",
         )
-    difference = differences["difference"][int(found[0])]
-    return read_frame(
-        config.archive, config.workspace, stations[unit.station], unit, row["frame_key"]
-    ), difference
+    place = int(found[0])
+    difference = differences["difference"][place]
+    rise = in_noise(differences["rise"][place], float(differences["noise"][place]))
+    frame = read_frame(config.archive, config.workspace, stations[unit.station], unit, row["frame_key"])
+    return frame, difference, rise
 
 
 def _draw_row(axes: Any, row: Mapping[str, Any], frame: Any, difference: Any, heat: Any) -> None:
