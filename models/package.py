@@ -28,9 +28,10 @@ from nightsift.models.description import (
 )
 from nightsift.models.recipe import FullSize, Recipe
 from nightsift.models.sources import Source, packaged_names
+from nightsift.models.weights import read_weights, refuse_non_finite
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from nightsift.models.networks import Network
     from nightsift.models.streaks import StreakNetwork
@@ -139,7 +140,7 @@ class ModelPackage:
                 mend="run again: the new package makes the scores stale",
             )
         try:
-            network.load_state_dict(found._tensors())
+            network.load_state_dict(read_weights(found.folder))
         except RuntimeError as error:
             raise ConfigurationError(
                 f"{self.folder / WEIGHTS} does not fit its architecture",
@@ -148,23 +149,6 @@ class ModelPackage:
                 mend=f"name the right architecture and classes in {DESCRIPTION} and save the package anew",
             ) from error
         return network.eval()
-
-    def _tensors(self) -> dict[str, Tensor]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        path = self.folder / WEIGHTS
-        try:
-            tensors = load(read_file(self.folder, WEIGHTS))
-        except SafetensorError as error:
-            raise ConfigurationError(
-                f"{path} is not a safetensors file",
-                expected="weights in the safetensors format; pickled weights are never read",
-                found=str(error),
-                mend="convert the weights with safetensors.torch.save_file where they were made",
-            ) from error
-        _refuse_non_finite(tensors, str(path))
-        return tensors
 
 
 def save_package(
@@ -197,7 +181,7 @@ def save_package(
         key: (tensor.half() if tensor.ndim > 1 else tensor).contiguous().cpu()
         for key, tensor in network.state_dict().items()
     }
-    _refuse_non_finite(tensors, f"the network {name!r}")
+    refuse_non_finite(tensors, f"the network {name!r}")
     meaning = {
         "name": name,
         "architecture": architecture,
@@ -210,14 +194,3 @@ def save_package(
     (folder / WEIGHTS).write_bytes(save(tensors))
     (folder / CARD).write_text(card, encoding="utf-8")
     return seal(folder, meaning)
-
-
-def _refuse_non_finite(tensors: Mapping[str, Tensor], source: str) -> None:
-    bad = [key for key, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-    if bad:
-        raise ConfigurationError(
-            f"{source} holds weights that are not finite",
-            expected="finite numbers only",
-            found=f"nan or infinity in {', '.join(bad)}",
-            mend="train again with a lower learning rate, or restore the file",
-        )

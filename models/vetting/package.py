@@ -5,7 +5,6 @@ Loading runs no code, and torch is imported only when the network itself is aske
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
@@ -28,10 +27,9 @@ from nightsift.models.description import (
 )
 from nightsift.models.sources import Source, packaged_names
 from nightsift.models.vetting.stamps import StampRecipe
+from nightsift.models.weights import read_weights, refuse_non_finite
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nightsift.models.vetting.network import StampsGru
 
 ARCHITECTURE: Final = "stamps-gru"
@@ -122,7 +120,7 @@ class VettingPackage:
             )
         network = StampsGru(len(self.classes), self.recipe.before, paired=self.paired)
         try:
-            network.load_state_dict(self._tensors())
+            network.load_state_dict(read_weights(self.folder))
         except RuntimeError as error:
             raise ConfigurationError(
                 f"{self.folder / WEIGHTS} does not fit its architecture",
@@ -131,23 +129,6 @@ class VettingPackage:
                 mend=f"restore {WEIGHTS}, or save the package anew",
             ) from error
         return network.eval()
-
-    def _tensors(self) -> dict[str, Tensor]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        path = self.folder / WEIGHTS
-        try:
-            tensors = load(read_file(self.folder, WEIGHTS))
-        except SafetensorError as error:
-            raise ConfigurationError(
-                f"{path} is not a safetensors file",
-                expected="weights in the safetensors format; pickled weights are never read",
-                found=str(error),
-                mend="convert the weights with safetensors.torch.save_file where they were made",
-            ) from error
-        _refuse_non_finite(tensors, str(path))
-        return tensors
 
 
 def is_vetting(package: str) -> bool:
@@ -175,7 +156,7 @@ def save_vetting_package(
         key: (tensor.half() if tensor.ndim > 1 else tensor).contiguous().cpu()
         for key, tensor in network.state_dict().items()
     }
-    _refuse_non_finite(tensors, f"the network {name!r}")
+    refuse_non_finite(tensors, f"the network {name!r}")
     meaning = {
         "name": name,
         "architecture": ARCHITECTURE,
@@ -204,14 +185,3 @@ def _described(folder: Path) -> _Description:
     if described.sha256 != (found := digest(values)):
         raise refusal(source, described.sha256, found)
     return described
-
-
-def _refuse_non_finite(tensors: Mapping[str, Tensor], source: str) -> None:
-    bad = [key for key, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-    if bad:
-        raise ConfigurationError(
-            f"{source} holds weights that are not finite",
-            expected="finite numbers only",
-            found=f"nan or infinity in {', '.join(bad)}",
-            mend="train again with a lower learning rate, or restore the file",
-        )
