@@ -64,20 +64,28 @@ def train(
     if not (resume and checkpoints_of(output).exists()):
         _refuse_full(output)
     text = _text(train_path)
-    if read_toml(text, str(train_path)).get("model", {}).get("architecture") == "streaks":
-        if resume or find_rate:
-            raise UsageError(
-                "--resume and --find-rate are for the ResNets",
-                found='architecture = "streaks"',
-                mend="train it without them",
-            )
+    streaks = read_toml(text, str(train_path)).get("model", {}).get("architecture") == "streaks"
+    vetting_config = None if streaks else read_vetting(train_path, text)
+    if (resume or find_rate) and (streaks or vetting_config):
+        raise UsageError(
+            "--resume and --find-rate are for the ResNets",
+            found='architecture = "streaks"' if streaks else 'kind = "vetting"',
+            mend="train it without them",
+        )
+    if not vetting_config and (few_shot or config_path or verdicts):
+        raise UsageError(
+            "--few-shot, --config and --verdicts are for vetting models",
+            expected='kind = "vetting" in the TRAIN file',
+            mend="train it without them, or name a release in [data]",
+        )
+    if streaks:
         full_size = parse_toml(StreakConfig, text, str(train_path))
         refuse_evaluation_seed(full_size.data)
         with stages() as progress:
             trained = train_streaks(full_size, output, progress, cache=cache, workers=workers)
         _show_trained(output, trained.sha256, as_json)
         return
-    if vetting_config := read_vetting(train_path, text):
+    if vetting_config:
         real = few_shot_samples(vetting_config, few_shot, config_path, verdicts)
         with stages() as progress:
             vetted = train_vetting(

@@ -40,6 +40,7 @@ Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "streaks
 HeadName = Literal["mean-max", "average", "fastai", "galindo"]
 Classes = Annotated[tuple[str, ...], AfterValidator(_with_meteor)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Files = Annotated[
     Mapping[Literal["model.safetensors", "check.safetensors"], Sha256], AfterValidator(_with_weights)
@@ -62,7 +63,7 @@ class Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: Sha256
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     architecture: Architecture
     head: HeadName = "mean-max"
     classes: Classes

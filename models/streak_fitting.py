@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -58,6 +58,12 @@ class StreakTraining(BaseModel):
     reduced: Share = 0.2
     without_rise: Share = 0.1
     precision: Literal["fp32", "bf16"] = "bf16"
+
+    @model_validator(mode="after")
+    def _shares_of_one(self) -> Self:
+        if self.meteors + self.others + self.mistakes > 1:
+            raise ValueError("expected meteors, others and mistakes to be at most 1 together")
+        return self
 
 
 class Place(NamedTuple):

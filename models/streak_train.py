@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightsift.models.classify import best_device
 from nightsift.models.dataset import DataConfig, StationNightRun, training_jobs
+from nightsift.models.description import Name
 from nightsift.models.figures import Share, average_precision
 from nightsift.models.package import METEOR, ModelPackage, save_package
 from nightsift.models.recipe import FullSize, Recipe
@@ -44,7 +45,7 @@ class StreakModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Name
     architecture: Literal["streaks"]
 
 
@@ -127,9 +128,9 @@ def fit_streaks(
     for number, steps in enumerate(settings.cycles, start=1):
         fitting.cycle(steps)
         for done in range(0, steps, _STEPS_A_ROW):
-            loss = fitting.steps(min(_STEPS_A_ROW, steps - done))
-            rows.append((number, done + _STEPS_A_ROW, loss))
-            progress(f"fit, cycle {number}", min(done + _STEPS_A_ROW, steps), steps)
+            until = min(done + _STEPS_A_ROW, steps)
+            rows.append((number, until, fitting.steps(until - done)))
+            progress(f"fit, cycle {number}", until, steps)
             if (done + _STEPS_A_ROW) % settings.look_every < _STEPS_A_ROW:
                 looked_at = rng.choice(len(nights), min(_NIGHTS_LOOKED_AT, len(nights)), replace=False)
                 drawer.learn_from(false_places(network, nights, looked_at.tolist(), int(rng.integers(2))))

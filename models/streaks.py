@@ -7,7 +7,7 @@ pixels. The network is fully convolutional: it judges cells of 32 pixels, each w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import cv2
@@ -217,6 +217,12 @@ def _detection(heat: Floats, place: NDArray[np.bool_], cell_px: float) -> Detect
     )
 
 
+def _inside(place: Detection, shape: tuple[int, ...]) -> Detection:
+    """The middle of a cell at the edge may lie beyond the frame."""
+    height, width = shape
+    return replace(place, x_px=min(place.x_px, width - 1), y_px=min(place.y_px, height - 1))
+
+
 class Look(NamedTuple):
     """What the network says of one difference: (classes,) scores, and where it sees meteors."""
 
@@ -247,7 +253,9 @@ class StreakReader:
         heat = cells[self._meteor]
         best = np.unravel_index(heat.argmax(), heat.shape)
         cell_px = CELL_PX * self._recipe.reduction(difference.shape)
-        return Look(cells[:, best[0], best[1]], tuple(detections(heat, cell_px, LEAST_SCORE)[:MOST_PLACES]))
+        places = detections(heat, cell_px, LEAST_SCORE)[:MOST_PLACES]
+        inside = tuple(_inside(place, difference.shape) for place in places)
+        return Look(cells[:, best[0], best[1]], inside)
 
     def heat_map(self, difference: Difference, rise: Floats | None) -> Floats:
         """Score of the class meteor, enlarged to the frame, (height, width)."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from nightsift.models.description import Name
 from nightsift.models.origins import Data
 from nightsift.models.package import METEOR, Architecture, Classes, HeadName, Probability, packaged_names
 from nightsift.models.recipe import Recipe
@@ -23,7 +24,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Name
     architecture: Architecture
     head: HeadName = "mean-max"
     classes: Classes = (METEOR, SATELLITE, "nothing")

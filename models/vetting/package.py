@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from nightsift.archive.errors import ConfigurationError
 from nightsift.archive.settings import read_toml, validate
@@ -18,6 +18,7 @@ from nightsift.models.description import (
     DESCRIPTION,
     WEIGHTS,
     Files,
+    Name,
     Sha256,
     digest,
     read_file,
@@ -40,7 +41,7 @@ DEFAULT: Final = "vetting"
 class _Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     architecture: Literal["stamps-gru"]
     classes: tuple[str, ...]
     paired: bool

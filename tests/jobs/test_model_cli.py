@@ -69,3 +69,10 @@ def test_the_packaged_model_shows_its_card():
 def test_a_training_file_with_unknown_keys_is_refused(tmp_path):
     (tmp_path / "TRAIN.toml").write_text(TINY.replace("stations = 2", "statoins = 2"))
     assert "did you mean" in nightsift("model", "train", tmp_path / "TRAIN.toml", code=3).stderr
+
+
+def test_options_that_a_training_would_not_heed_are_refused(tmp_path):
+    (tmp_path / "TRAIN.toml").write_text('[model]\nname = "m"\narchitecture = "streaks"\n')
+    for option in (("--resume",), ("--few-shot", "3")):
+        said = nightsift("model", "train", tmp_path / "TRAIN.toml", *option, code=2).stderr
+        assert option[0] in said

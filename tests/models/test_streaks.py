@@ -184,3 +184,15 @@ def test_the_threshold_lets_three_percent_through() -> None:
 def test_rises_are_in_units_of_the_noise() -> None:
     assert in_noise(np.array([[10]], np.uint8), 2.0) == pytest.approx(5.0)
     assert np.isfinite(in_noise(np.array([[10]], np.uint8), 0.0)).all()
+
+
+def test_places_lie_in_the_frame(tiny: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightsift.models.streaks.LEAST_SCORE", 0.0)
+    scores = Classifier(tiny).classify(np.zeros((1, 33, 65), bool))
+    assert 0 <= scores.x_px[0] <= 64
+    assert 0 <= scores.y_px[0] <= 32
+
+
+def test_shares_of_crops_are_at_most_one_together() -> None:
+    with pytest.raises(ValueError, match="at most 1"):
+        StreakTraining(meteors=0.8, others=0.3)
